@@ -1,0 +1,61 @@
+"""Connections that give up before a caller does: server-side limits, and a way out when the server hangs."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Coroutine
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+
+from services.event_log.proposal import Unavailable
+
+Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
+_T = TypeVar("_T")
+
+# All below the five seconds in which a caller gets an answer. The idle limits free what a frozen process holds.
+_SERVER_LIMITS = (
+    "-c statement_timeout=3000 -c lock_timeout=2000"
+    " -c idle_in_transaction_session_timeout=3000"
+    " -c TimeZone=UTC -c jit=off"
+)
+
+
+# How every connection of the service is made: autocommit, and a failed connect within two seconds.
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 2,
+    "options": _SERVER_LIMITS,
+    "application_name": "anjuan",
+    "prepare_threshold": 1,
+    "keepalives_idle": 5,
+    "tcp_user_timeout": 4000,
+}
+
+
+async def connect(url: str) -> Connection:
+    """One connection of its own; raises `psycopg.OperationalError` within 2 s."""
+    return await psycopg.AsyncConnection.connect(url, **OPTIONS)
+
+
+def cut(connection: Connection) -> None:
+    """Close the socket under a connection whose server does not answer, so that whoever waits on it fails at once.
+
+    Cancelling the task instead would make psycopg ask the hanging server to cancel, and wait for it.
+    """
+    with contextlib.suppress(psycopg.Error, OSError):
+        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as stream:
+            stream.shutdown(socket.SHUT_RDWR)
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, _T], connection: Connection) -> _T:
+    """`work` on `connection`, or `Unavailable` after `seconds`; the connection is useless then."""
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        cut(connection)
+        with contextlib.suppress(psycopg.Error, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(task, 1)
+        raise Unavailable("the database does not answer")
+    return task.result()

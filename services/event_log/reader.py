@@ -1,0 +1,167 @@
+"""Reading the ledger: one stream, everything after a position, and waiting for more."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from services.event_log import statements as sql
+from services.event_log.connections import OPTIONS, Connection, connect, within
+from services.event_log.plan import Head
+from services.event_log.proposal import StoredAnswer, Unavailable, WrappedKey
+from services.event_log.record import Record
+
+_T = TypeVar("_T")
+# Seconds for one look into the database; a caller has five, for two looks.
+_PATIENCE = 2.0
+_PAGE = 1000
+_POLL = 0.5
+
+
+class Reader:
+    """Reads over a small pool. A failure to answer in time is `Unavailable`, whatever its cause."""
+
+    def __init__(self, url: str, size: int = 4) -> None:
+        self._url = url
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url, kwargs=OPTIONS, min_size=1, max_size=size, open=False, reconnect_timeout=5, max_waiting=500
+        )
+        self._moved = asyncio.Event()
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=1)
+
+    def moved_to(self, position: int) -> None:
+        """Wake whoever in this process waits for the ledger to grow."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def look(self, question: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """Ask the database within the time of one look; once more if a pooled connection had died meanwhile."""
+        try:
+            return await self._look(question)
+        except (psycopg.OperationalError, OSError):
+            pass
+        try:
+            return await self._look(question)
+        except (psycopg.OperationalError, OSError) as failure:
+            raise Unavailable("the database does not answer") from failure
+
+    async def _look(self, question: Callable[[Connection], Awaitable[_T]]) -> _T:
+        try:
+            async with self._pool.connection(timeout=_PATIENCE) as connection:
+
+                async def ask() -> _T:
+                    return await question(connection)
+
+                return await within(_PATIENCE, ask(), connection)
+        except PoolTimeout as full:
+            raise Unavailable("no connection to the database") from full
+
+    async def head(self) -> Head:
+        """The ledger's last position."""
+        return await self.look(_head)
+
+    async def history(self, stream: UUID, after: int = 0) -> tuple[Head, list[Record]]:
+        """The stream's records above version `after`, and a head that they reflect at least."""
+
+        async def ask(connection: Connection) -> tuple[Head, list[Record]]:
+            async with connection.pipeline():
+                head = await connection.execute(sql.READ_HEAD, binary=True)
+                rows = await connection.execute(sql.HISTORY, [stream, after], binary=True)
+                return await _one_head(head), [Record(*row) for row in await rows.fetchall()]
+
+        return await self.look(ask)
+
+    async def histories(self, streams: Sequence[UUID]) -> list[Record]:
+        """All records of the streams, ordered by stream and version."""
+        return await self._records(sql.HISTORIES, [list(streams)])
+
+    async def after(self, position: int, limit: int = _PAGE) -> list[Record]:
+        """Up to `limit` records with a higher position, in order; positions have no gaps."""
+        return await self._records(sql.AFTER, [position, limit])
+
+    async def directory_after(self, position: int) -> list[Record]:
+        """Changes of the directory above a position."""
+        return await self._records(sql.DIRECTORY_AFTER, [position])
+
+    async def answer(self, subject: str, key: str) -> StoredAnswer | None:
+        """What a caller's idempotency key was answered with, if it stored something."""
+        rows = await self.rows(sql.STORED_ANSWERS, [[subject], [key]])
+        return StoredAnswer(*rows[0][2:]) if rows else None
+
+    async def keys(self, key_ids: Sequence[UUID]) -> list[WrappedKey]:
+        """Those of the data keys that exist."""
+        return [WrappedKey(*row) for row in await self.rows(sql.DATA_KEYS, [list(key_ids), []])]
+
+    async def case_by_number(self, case_no: str) -> UUID | None:
+        """The case with that number, given as stored."""
+        rows = await self.rows(sql.CASE_BY_NUMBER, [case_no])
+        return rows[0][0] if rows else None
+
+    async def forget_answers_before(self, instant: datetime) -> None:
+        """Drop idempotency keys stored before an instant (they are kept 90 days)."""
+
+        async def ask(connection: Connection) -> None:
+            await connection.execute(sql.FORGET_OLD_ANSWERS, [instant])
+
+        await self.look(ask)
+
+    async def rows(self, statement: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Any other question of the read side."""
+
+        async def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            return await (await connection.execute(statement, parameters, binary=True)).fetchall()
+
+        return await self.look(ask)
+
+    async def _records(self, statement: str, parameters: Sequence[object]) -> list[Record]:
+        return [Record(*row) for row in await self.rows(statement, parameters)]
+
+    async def follow(self, position: int) -> AsyncIterator[list[Record]]:
+        """Batches of records after `position`, for ever: woken in process and by NOTIFY, polling anyway."""
+        listening = asyncio.create_task(self._listen())
+        try:
+            while True:
+                moved = self._moved
+                try:
+                    records = await self.after(position)
+                except Unavailable:
+                    records = []
+                if records:
+                    yield records
+                    position = records[-1].position
+                if len(records) < _PAGE:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(moved.wait(), _POLL)
+        finally:
+            listening.cancel()
+
+    async def _listen(self) -> None:
+        """Pass on NOTIFY from other processes; polling covers for it while it reconnects."""
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                async with await connect(self._url) as connection:
+                    await connection.execute("LISTEN anjuan")
+                    async for _ in connection.notifies():
+                        self.moved_to(0)
+            await asyncio.sleep(_POLL)
+
+
+async def _head(connection: Connection) -> Head:
+    return await _one_head(await connection.execute(sql.READ_HEAD, binary=True))
+
+
+async def _one_head(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> Head:
+    row = await cursor.fetchone()
+    if row is None:
+        raise RuntimeError("the ledger has no head row: run the migrations")
+    return Head(*row)

@@ -1,0 +1,119 @@
+"""The ledger's tables, as Alembic compares them with a database. The hot path speaks SQL (`statements.py`)."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+METADATA = MetaData()
+_INSTANT = TIMESTAMP(timezone=True)
+
+HEAD = Table(
+    "ledger_head",
+    METADATA,
+    Column("singleton", Boolean, CheckConstraint("singleton", name="ledger_head_one_row"), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("recorded_at", _INSTANT, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    comment="One row: the end of the ledger. Its lock orders every append.",
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("stream", Uuid, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("schema", SmallInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("recorded_at", _INSTANT, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("header_hash", LargeBinary, nullable=False),
+    UniqueConstraint("stream", "version", name="events_stream_version"),
+    comment="The facts. Never updated, never deleted.",
+)
+Index(
+    "events_openings",
+    EVENTS.c.region,
+    EVENTS.c.position,
+    postgresql_where=text("version = 1 AND name IN ('received', 'warned', 'risk_identified')"),
+)
+Index(
+    "events_directory",
+    EVENTS.c.position,
+    postgresql_where=text("name IN ('region_described', 'project_described')"),
+)
+
+IDEMPOTENCY_KEYS = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("subject", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("stream", Uuid, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("stored_at", _INSTANT, nullable=False),
+    Index("idempotency_keys_stored_at", "stored_at"),
+    comment="What each caller's key was answered with; personal data in it stays sealed.",
+)
+
+EXTERNAL_REFERENCES = Table(
+    "external_references",
+    METADATA,
+    Column("region", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("stream", Uuid, nullable=False),
+    comment="A call centre's own number of a case, unique in its region.",
+)
+
+CASE_NUMBERS = Table(
+    "case_numbers",
+    METADATA,
+    Column("region", Text, primary_key=True),
+    Column("day", Text, nullable=False),
+    Column("last", Integer, nullable=False),
+    comment="The last running number given out in a region, and the recording day (Asia/Shanghai) it belongs to.",
+)
+
+CASE_IDS = Table(
+    "case_ids",
+    METADATA,
+    Column("case_no", Text, primary_key=True),
+    Column("stream", Uuid, nullable=False),
+    comment="Case number to case.",
+)
+
+DATA_KEYS = Table(
+    "data_keys",
+    METADATA,
+    Column("key_id", Uuid, primary_key=True),
+    Column("person", LargeBinary, unique=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    comment="Keys of persons, complaints and cases, wrapped by the master key. Destroying one erases what it sealed.",
+)
+
+TRACKING = Table(
+    "tracking",
+    METADATA,
+    Column("application_name", Text, primary_key=True),
+    Column("notification_id", BigInteger, nullable=False),
+    comment="How far each reader of the ledger has come.",
+)
