@@ -61,6 +61,7 @@ class Appender:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.batches = 0
+        self.position = 0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="appender")
@@ -74,17 +75,27 @@ class Appender:
         await self._drop_connection()
 
     @property
+    def accepts(self) -> bool:
+        """Whether a proposal would be queued now."""
+        return len(self._queue) < self._queue_limit and not self._stopping
+
+    @property
     def waiting(self) -> int:
         """How many proposals are queued."""
         return len(self._queue)
 
-    async def append(self, proposal: Proposal, patience: float = 4.5) -> Appended:
-        """Store a proposal; raises `Rejected`, `Overloaded`, or `Unavailable` after `patience` seconds."""
-        if len(self._queue) >= self._queue_limit or self._stopping:
+    async def append(self, proposal: Proposal, patience: float | None = 4.5) -> Appended:
+        """Store a proposal; raises `Rejected`, `Overloaded`, or `Unavailable` after `patience` seconds (None: never).
+
+        A caller that is cancelled before its batch begins is not stored.
+        """
+        if not self.accepts:
             raise Overloaded
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(proposal, future))
         self._arrived.set()
+        if patience is None:
+            return await future
         try:
             async with asyncio.timeout(patience):
                 return await future
@@ -115,10 +126,11 @@ class Appender:
         return batch
 
     async def _store(self, batch: list[_Waiting]) -> None:
-        attempt = asyncio.ensure_future(self._commit([item.proposal for item in batch]))
+        deadline = monotonic() + _PATIENCE
+        attempt = asyncio.create_task(self._commit([item.proposal for item in batch], deadline))
         done, _ = await asyncio.wait({attempt}, timeout=_PATIENCE)
         if not done:
-            attempt = await self._abandon(attempt)
+            await self._abandon(attempt)
         try:
             outcomes = attempt.result()
         except (psycopg.OperationalError, OSError, asyncio.CancelledError):
@@ -133,14 +145,14 @@ class Appender:
         else:
             self._answer(batch, outcomes)
 
-    async def _abandon(self, attempt: "asyncio.Future[_Outcomes]") -> "asyncio.Future[_Outcomes]":
-        connection, self._connection = self._connection, None
-        attempt.cancel() if connection is None else cut(connection)
-        await asyncio.wait({attempt}, timeout=0.5)
-        if not attempt.done():
-            attempt = asyncio.get_running_loop().create_future()
-            attempt.set_exception(psycopg.OperationalError("abandoned"))
-        return attempt
+    async def _abandon(self, attempt: "asyncio.Task[_Outcomes]") -> None:
+        """End an attempt that is out of time. It must be over: the next one uses the connection."""
+        if self._connection:
+            cut(self._connection)
+            await asyncio.wait({attempt}, timeout=0.5)
+        # Connecting or pausing, which ends at once; what still waits for the cut connection does too.
+        attempt.cancel()
+        await asyncio.wait({attempt})
 
     def _answer(self, batch: Sequence[_Waiting], outcomes: Sequence[Appended | Exception]) -> None:
         for item, outcome in zip(batch, outcomes, strict=True):
@@ -151,31 +163,36 @@ class Appender:
             else:
                 item.future.set_result(outcome)
 
-    async def _commit(self, proposals: Sequence[Proposal]) -> _Outcomes:
+    async def _commit(self, proposals: Sequence[Proposal], deadline: float) -> _Outcomes:
         """Try until stored or refused. A commit whose answer was lost is looked up before anything is tried again."""
-        uncertain: tuple[Record, _Outcomes] | None = None
+        uncertain: tuple[Plan, _Outcomes] | None = None
         while True:
             try:
                 connection = self._connection or await self._open()
                 found = await _look(connection, proposals)
-                if uncertain and await _is_stored(connection, uncertain[0]):
+                if uncertain and await _is_stored(connection, uncertain[0].records[0]):
                     await connection.execute("ROLLBACK", prepare=False)
-                    return uncertain[1]
+                    return self._succeeded(*uncertain)
                 plan = Plan(found, self._clock())
                 outcomes = settle(plan, proposals)
-                uncertain = (plan.records[0], outcomes) if plan.records else None
+                uncertain = (plan, outcomes) if plan.records else None
                 await _write(connection, plan)
-            except (psycopg.OperationalError, OSError) as failure:
+                return self._succeeded(plan, outcomes)
+            except (psycopg.OperationalError, OSError):
                 await self._drop_connection()
-                if self._is_hopeless():
-                    raise failure
+                # A try that would begin too late is not begun: nobody may use the connection after the deadline.
+                if self._is_hopeless() or monotonic() + _PAUSE > deadline:
+                    raise
                 await asyncio.sleep(_PAUSE)
-            else:
-                self._failing_since = None
-                self.batches += 1
-                if self._on_append and plan.records:
-                    self._on_append(plan.position)
-                return outcomes
+
+    def _succeeded(self, plan: Plan, outcomes: _Outcomes) -> _Outcomes:
+        self._failing_since = None
+        self.batches += 1
+        if plan.records:
+            self.position = plan.position
+            if self._on_append:
+                self._on_append(plan.position)
+        return outcomes
 
     def _is_hopeless(self) -> bool:
         now = monotonic()

@@ -52,7 +52,11 @@ def cut(connection: Connection) -> None:
 async def within(seconds: float, work: Coroutine[Any, Any, _T], connection: Connection) -> _T:
     """`work` on `connection`, or `Unavailable` after `seconds`; the connection is useless then."""
     task = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        cut(connection)
+        raise
     if not done:
         cut(connection)
         with contextlib.suppress(psycopg.Error, OSError, asyncio.TimeoutError):

@@ -14,13 +14,17 @@ class EventLog:
 
     async def __aenter__(self) -> "EventLog":
         self.appender.start()
-        await self.read.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.appender.stop()
         await self.read.close()
 
-    async def append(self, proposal: Proposal, patience: float = 4.5) -> Appended:
+    @property
+    def accepts(self) -> bool:
+        """Whether a write would be queued now."""
+        return self.appender.accepts
+
+    async def append(self, proposal: Proposal, patience: float | None = 4.5) -> Appended:
         """Durable when it returns; see `Appender.append`."""
         return await self.appender.append(proposal, patience)

@@ -64,6 +64,8 @@ class Plan:
 
     def admit(self, proposal: Proposal) -> Appended:
         """Place one proposal behind those already admitted; raises `Rejected` and changes nothing if it lost."""
+        if not proposal.facts:
+            raise ValueError("a proposal without facts")
         self._refuse_taken_key(proposal)
         self._refuse_stale_reads(proposal)
         self._refuse_taken_claim(proposal)
@@ -95,7 +97,7 @@ class Plan:
         strangers = [
             other
             for key in proposal.new_keys
-            if key.person and (other := persons.get(key.person)) and other.key_id != key.key_id
+            if (other := keys.get(key.key_id) or persons.get(key.person or b"")) and other.wrapped != key.wrapped
         ]
         new = [key for key in proposal.new_keys if key.key_id not in keys]
         known = {key.key_id for key in new}

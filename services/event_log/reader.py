@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.event_log import statements as sql
-from services.event_log.connections import OPTIONS, Connection, connect, within
+from services.event_log.connections import Connection, connect, cut, within
 from services.event_log.plan import Head
 from services.event_log.proposal import StoredAnswer, Unavailable, WrappedKey
 from services.event_log.record import Record
@@ -28,16 +27,16 @@ class Reader:
 
     def __init__(self, url: str, size: int = 4) -> None:
         self._url = url
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            url, kwargs=OPTIONS, min_size=1, max_size=size, open=False, reconnect_timeout=5, max_waiting=500
-        )
+        # Not psycopg_pool: it reconnects in the background with a growing delay, so that after an outage the first
+        # readers still fail. Here whoever needs a connection makes it, and knows at once.
+        self._idle: list[Connection] = []
+        self._permits = asyncio.Semaphore(size)
         self._moved = asyncio.Event()
 
-    async def open(self) -> None:
-        await self._pool.open()
-
     async def close(self) -> None:
-        await self._pool.close(timeout=1)
+        """Close what is idle."""
+        while self._idle:
+            await self._idle.pop().close()
 
     def moved_to(self, position: int) -> None:
         """Wake whoever in this process waits for the ledger to grow."""
@@ -45,26 +44,38 @@ class Reader:
         self._moved = asyncio.Event()
 
     async def look(self, question: Callable[[Connection], Awaitable[_T]]) -> _T:
-        """Ask the database within the time of one look; once more if a pooled connection had died meanwhile."""
+        """Ask the database within the time of one look; again on a new connection if an idle one had died."""
         try:
-            return await self._look(question)
-        except (psycopg.OperationalError, OSError):
-            pass
+            async with asyncio.timeout(_PATIENCE):
+                await self._permits.acquire()
+        except TimeoutError:
+            raise Unavailable("no connection to the database is free") from None
         try:
-            return await self._look(question)
+            while self._idle:
+                try:
+                    return await self._ask(self._idle.pop(), question)
+                except (psycopg.OperationalError, OSError):
+                    continue
+            return await self._ask(await connect(self._url), question)
         except (psycopg.OperationalError, OSError) as failure:
             raise Unavailable("the database does not answer") from failure
+        finally:
+            self._permits.release()
 
-    async def _look(self, question: Callable[[Connection], Awaitable[_T]]) -> _T:
+    async def _ask(self, connection: Connection, question: Callable[[Connection], Awaitable[_T]]) -> _T:
+        async def ask() -> _T:
+            return await question(connection)
+
         try:
-            async with self._pool.connection(timeout=_PATIENCE) as connection:
-
-                async def ask() -> _T:
-                    return await question(connection)
-
-                return await within(_PATIENCE, ask(), connection)
-        except PoolTimeout as full:
-            raise Unavailable("no connection to the database") from full
+            answer = await within(_PATIENCE, ask(), connection)
+        except BaseException:
+            # Whatever state it is in, nobody shall meet it again.
+            cut(connection)
+            with contextlib.suppress(psycopg.Error, OSError):
+                await connection.close()
+            raise
+        self._idle.append(connection)
+        return answer
 
     async def head(self) -> Head:
         """The ledger's last position."""
@@ -81,9 +92,13 @@ class Reader:
 
         return await self.look(ask)
 
-    async def histories(self, streams: Sequence[UUID]) -> list[Record]:
-        """All records of the streams, ordered by stream and version."""
-        return await self._records(sql.HISTORIES, [list(streams)])
+    async def page(self, stream: UUID, after: int, limit: int) -> list[Record]:
+        """Up to `limit` records of the stream above a version."""
+        return await self._records(sql.PAGE, [stream, after, limit])
+
+    async def histories(self, known: Mapping[UUID, int]) -> list[Record]:
+        """The records of each stream above the version known of it, ordered by stream and version."""
+        return await self._records(sql.HISTORIES, [list(known), list(known.values())])
 
     async def after(self, position: int, limit: int = _PAGE) -> list[Record]:
         """Up to `limit` records with a higher position, in order; positions have no gaps."""

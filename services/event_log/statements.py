@@ -77,7 +77,14 @@ _COLUMNS = "position, stream, version, name, schema, actor, region, recorded_at,
 
 HISTORY = f"SELECT {_COLUMNS} FROM events WHERE stream = %b AND version > %b ORDER BY version"
 
-HISTORIES = f"SELECT {_COLUMNS} FROM events WHERE stream = ANY(%b::uuid[]) ORDER BY stream, version"
+PAGE = f"{HISTORY} LIMIT %b"
+
+HISTORIES = f"""
+SELECT {', '.join('e.' + name for name in _COLUMNS.split(', '))}
+FROM unnest(%b::uuid[], %b::int4[]) AS known (stream, version)
+JOIN events AS e ON e.stream = known.stream AND e.version > known.version
+ORDER BY e.stream, e.version
+"""
 
 AFTER = f"SELECT {_COLUMNS} FROM events WHERE position > %b ORDER BY position LIMIT %b"
 

@@ -1,0 +1,47 @@
+# Needs only Python (3.11 or newer), git and make. Everything else goes into .venv.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+READY := $(VENV)/.ready
+
+.PHONY: setup run test check bench soak lock docs clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+run: setup
+	@exec $(BIN)/anjuan serve --demo
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.architecture.documents --check
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+soak: setup
+	ANJUAN_SOAK=1 $(BIN)/python -m pytest -q tests/e2e
+
+docs: setup
+	$(BIN)/python -m tests.architecture.documents
+
+lock:
+	$(BIN)/uv lock --quiet
+	$(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate --all-groups -o requirements.lock > /dev/null
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

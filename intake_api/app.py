@@ -1,0 +1,164 @@
+"""create_app: the one place where the parts are joined."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from intake_api import cases, directory, openapi, queries, system
+from intake_api.http import Call
+from intake_api.lean_route import Handler, LeanRoute
+from intake_api.problems import problem
+from intake_api.services import Services
+from intake_api.telemetry import POSITION, WAITING, Observed, configure_logs
+from services.event_log import Unavailable
+from services.settings import Settings
+
+_KEPT = timedelta(days=90)
+_READ = (200, 304, 401, 403, 404, 422, 503)
+_WRITE = (400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
+_PAGED = openapi.query(
+    limit={"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
+    cursor={"type": "string"},
+    count={"type": "boolean", "default": False},
+)
+_AS_OF = openapi.query(as_of={"type": "string", "format": "date-time"})
+_LISTED = {"parameters": [*_PAGED["parameters"], *openapi.query(region={"type": "string"})["parameters"]]}
+_POST = {"parameters": openapi.headers("Idempotency-Key", "If-Match")}
+
+
+def create_app(settings: Settings, url: str) -> FastAPI:
+    """The service over the database at `url`, whose tables must be up to date."""
+    configure_logs(settings.log_level)
+    app = FastAPI(
+        title="anjuan 案卷",
+        version="1",
+        description="A complaint ledger: every action is an event; state, deadlines and grades are folds of them.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        exception_handlers={HTTPException: _http_fault, Exception: _unforeseen},
+    )
+    app.state.services = Services(settings, url)
+    app.state.language = settings.language
+    app.router.routes[:] = _routes(settings)
+    app.router.redirect_slashes = False
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"],
+            expose_headers=["ETag", "Ledger-Position", "Ledger-Epoch", "Location", "Idempotency-Replayed"],
+        )
+    app.add_middleware(Observed, access_log=settings.access_log)
+    return app
+
+
+def _routes(settings: Settings) -> list[LeanRoute]:
+    """The hot ones first: a router tries them in order."""
+    routes = [
+        _route("POST", "/v1/cases/{case_id}/actions", cases.append_action, "Written", (200, 201, *_WRITE), "Action"),
+        _route("POST", "/v1/cases", cases.open_case, "Case", (201, *_WRITE), "OpenCase"),
+        _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ),
+        _route("GET", "/v1/cases", queries.list_cases, "CasePage", _READ, extra=_LISTED),
+        _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
+        _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),
+        _route("PUT", "/v1/regions/{code}", directory.put_region, "Region", (200, *_WRITE), "DescribeRegion"),
+        _route("PUT", "/v1/projects/{code}", directory.put_project, "Project", (200, *_WRITE), "DescribeProject"),
+        _route("GET", "/v1/regions/{code}", directory.get_region, "Region", _READ, extra=_AS_OF),
+        _route("GET", "/v1/projects/{code}", directory.get_project, "Project", _READ, extra=_AS_OF),
+        _route("GET", "/v1/regions", directory.list_regions, "RegionPage", _READ, extra=_AS_OF),
+        _route("GET", "/v1/projects", directory.list_projects, "ProjectPage", _READ, extra=_AS_OF),
+        _route("GET", "/v1/problems", system.list_problems, None, (200,), open_to_all=True),
+        _route("GET", "/livez", system.livez, None, (200,), open_to_all=True),
+        _route("GET", "/readyz", system.readyz, None, (200, 503), open_to_all=True),
+        _route("GET", "/openapi.json", system.openapi, None, (200,), open_to_all=True),
+    ]
+    if not settings.metrics_port:
+        routes.append(_route("GET", "/metrics", system.metrics, None, (200,), open_to_all=True))
+    return routes
+
+
+def _route(
+    method: str,
+    path: str,
+    handler: Handler,
+    answer: str | None,
+    statuses: tuple[int, ...],
+    body: str | None = None,
+    extra: dict[str, Any] | None = None,
+    open_to_all: bool = False,
+) -> LeanRoute:
+    described: dict[str, Any] = dict(extra or {})
+    if body:
+        described |= openapi.takes(body)
+    if method == "POST":
+        described |= _POST
+    if not open_to_all:
+        described["security"] = [{"bearer": []}]
+    return LeanRoute(
+        path,
+        handler,
+        methods=[method],
+        name=handler.__name__,
+        status_code=min(status for status in statuses if status >= 200),
+        responses=openapi.answers(answer, *statuses),
+        openapi_extra=described,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    WAITING.set_function(lambda: services.log.appender.waiting)
+    POSITION.set_function(lambda: services.log.appender.position)
+    async with services.log:
+        with contextlib.suppress(Unavailable):
+            services.epoch = (await services.log.read.head()).epoch
+            await services.directory.refresh()
+        forgetting = asyncio.create_task(_forget_old_answers(services))
+        yield
+        forgetting.cancel()
+
+
+async def _forget_old_answers(services: Services) -> None:
+    """Idempotency keys are kept 90 days."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            await services.log.read.forget_answers_before(services.now() - _KEPT)
+        await asyncio.sleep(3600)
+
+
+async def _http_fault(request: Request, fault: Exception) -> Response:
+    """No route, or not with that method."""
+    status = fault.status_code if isinstance(fault, HTTPException) else 500
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "internal_error")
+    allowed = (fault.headers or {}).get("Allow") if isinstance(fault, HTTPException) else None
+    reply = problem(
+        Call(request.scope, request.receive),
+        code,
+        headers=[(b"allow", allowed.encode())] if allowed else [],
+    )
+    answer = Response(reply.body, reply.status)
+    answer.raw_headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        *reply.headers,
+    ]
+    return answer
+
+
+async def _unforeseen(request: Request, fault: Exception) -> Response:
+    request.app.state.services.report(fault)
+    return await _http_fault(request, fault)

@@ -1,0 +1,169 @@
+"""The commands. Each says in one line what it did, or what is wrong and what to do."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+
+from intake_api.access import Tokens
+from intake_api.command_line.database import TablesBehind, embedded, running_database
+from services.caller import ROLES, UNITS
+from services.embedded_postgres import EmbeddedPostgresError
+from services.migrations import migrate as migrate_database
+from services.settings import BadSetting, Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="案卷 anjuan: a complaint ledger.")
+token = typer.Typer(no_args_is_help=True, help="Tokens of the service's own key.")
+app.add_typer(token, name="token")
+console = Console(stderr=True)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Faults that a person can mend, as one line and exit code 2."""
+    try:
+        yield
+    except (BadSetting, EmbeddedPostgresError) as fault:
+        console.print(f"[red]{fault}[/red]")
+        raise typer.Exit(2) from None
+    except TablesBehind:
+        console.print("[red]The database's tables are behind this release.[/red] Run: anjuan migrate")
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    demo: Annotated[bool, typer.Option(help="Make a demo directory and print a token to try it with.")] = False,
+) -> None:
+    """Start the service; with no database configured, on its embedded PostgreSQL."""
+    with explained():
+        settings = Settings.from_environment()
+        host, port = host or settings.host, port or settings.port
+        # Made before any worker starts, so that all of them find one key.
+        for key in ("ANJUAN_TOKEN_KEY", "ANJUAN_MASTER_KEY", "ANJUAN_PHONE_KEY"):
+            settings.key(key)
+        # Ctrl-C and a service manager's stop both end in the same orderly way down, the embedded server last.
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            with running_database(settings) as url:
+                os.environ["ANJUAN_RUNNING_DATABASE"] = url
+                if demo:
+                    _greet(settings, host, port, url)
+                _serve(host, port, workers)
+        except KeyboardInterrupt:
+            pass
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _serve(host: str, port: int, workers: int) -> None:
+    uvicorn.run(
+        "intake_api.command_line.main:create",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def create() -> object:
+    """One worker's application."""
+    from intake_api.app import create_app
+
+    return create_app(Settings.from_environment(), os.environ["ANJUAN_RUNNING_DATABASE"])
+
+
+def _greet(settings: Settings, host: str, port: int, url: str) -> None:
+    """The first three lines that a newcomer reads."""
+    from intake_api.command_line.demo import make_directory
+
+    make_directory(settings, url)
+    made = Tokens(settings.key("ANJUAN_TOKEN_KEY")).issue("manager", ["*"], "region", "demo", 30)
+    base = f"http://{host}:{port}"
+    print(f"anjuan is at {base} (API: {base}/openapi.json, ready: {base}/readyz); stop it with Ctrl-C")
+    print(f"export TOKEN={made}")
+    print(f'try: curl -s -H "Authorization: Bearer $TOKEN" {base}/v1/projects', flush=True)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables of the configured (or the embedded) database up to date."""
+    with explained():
+        settings = Settings.from_environment()
+        if settings.database_url:
+            migrate_database(settings.database_url)
+        else:
+            with running_database(settings):
+                pass
+        print("The tables are up to date.")
+
+
+@app.command()
+def settings() -> None:
+    """List every setting, its value (secrets only as given or not) and its meaning."""
+    with explained():
+        table = Table("setting", "value", "meaning")
+        for setting, value in Settings.from_environment().shown():
+            table.add_row(setting.name, value, setting.meaning)
+        Console().print(table)
+
+
+@token.command("issue")
+def issue(
+    role: Annotated[str, typer.Option(help=", ".join(ROLES))],
+    region: Annotated[list[str] | None, typer.Option(help="A region's code; repeat for several; * for all.")] = None,
+    unit: Annotated[str, typer.Option(help=", ".join(UNITS))] = "region",
+    subject: Annotated[str | None, typer.Option(help="Who it is for; left out: one of its own.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Days until it expires.")] = 30,
+) -> None:
+    """Print a signed token on the last line."""
+    with explained():
+        if role not in ROLES or unit not in UNITS:
+            console.print(f"[red]role is one of {', '.join(ROLES)}; unit one of {', '.join(UNITS)}[/red]")
+            raise typer.Exit(2)
+        if not region and role in ("agent", "manager", "dashboard"):
+            console.print(f"[red]{role} needs a region: --region GD, or --region '*' for all[/red]")
+            raise typer.Exit(2)
+        if subject is not None and not 0 < len(subject) <= 255:
+            console.print("[red]a subject has 1 to 255 characters[/red]")
+            raise typer.Exit(2)
+        tokens = Tokens(Settings.from_environment().key("ANJUAN_TOKEN_KEY"))
+        print(tokens.issue(role, region or ["*"], unit, subject, days))
+
+
+@app.command("stop-database")
+def stop_database() -> None:
+    """Stop an embedded server that a killed process left running."""
+    with explained():
+        server = embedded(Settings.from_environment())
+        running = server.is_running()
+        server.stop()
+        print("Stopped." if running else "It was not running.")
+
+
+def main() -> None:
+    """Entry of ``python -m intake_api``."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

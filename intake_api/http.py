@@ -1,0 +1,161 @@
+"""One request and its answer: headers, language, body limits, query parameters, entity tags."""
+
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Send
+
+MAX_BODY = 1 << 20
+_JSON = b"application/json"
+
+
+class NotFound(Exception):
+    """404: unknown, or another region's."""
+
+
+class TooLarge(Exception):
+    """413."""
+
+
+class UnsupportedMediaType(Exception):
+    """415."""
+
+
+class UnknownParameter(Exception):
+    """422: a query parameter that is not known, or whose value is not valid."""
+
+    def __init__(self, code: str, name: str) -> None:
+        super().__init__(code)
+        self.code, self.name = code, name
+
+
+class Reply:
+    """A finished answer."""
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        content_type: bytes = _JSON,
+    ) -> None:
+        self.status, self.body, self.content_type = status, body, content_type
+        self.headers = list(headers)
+
+    async def send(self, send: Send) -> None:
+        headers = [
+            (b"content-type", self.content_type),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            *self.headers,
+        ]
+        if self.status == 304:
+            del headers[:2]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+class Call(Request):
+    """A request as the handlers see it."""
+
+    @property
+    def path(self) -> str:
+        """The path as written."""
+        return str(self.scope["path"])
+
+    @property
+    def services(self) -> Any:
+        """What `create_app` joined."""
+        return self.scope["app"].state.services
+
+    def header(self, name: bytes) -> str | None:
+        """A header's value; the last one counts."""
+        headers = self.scope.get("anjuan.headers")
+        if headers is None:
+            headers = self.scope["anjuan.headers"] = dict(self.scope["headers"])
+        value = headers.get(name)
+        return value.decode("latin-1") if value is not None else None
+
+    @property
+    def language(self) -> str:
+        """``zh`` or ``en`` by Accept-Language, else the configured one."""
+        return preferred_language(self.header(b"accept-language")) or self.scope["app"].state.language
+
+    async def raw_body(self, limit: int = MAX_BODY) -> bytes:
+        """The body; raises `TooLarge` before reading what would exceed the limit, `UnsupportedMediaType` if not JSON."""
+        kind = (self.header(b"content-type") or "application/json").split(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedMediaType
+        length = self.header(b"content-length")
+        if length and length.isascii() and length.isdecimal() and int(length) > limit:
+            raise TooLarge
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+    def query(self, known: Sequence[str]) -> dict[str, list[str]]:
+        """The query's parameters, each with all its values; an unknown one is refused."""
+        found: dict[str, list[str]] = {}
+        try:
+            pairs = parse_qsl(
+                self.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100
+            )
+        except ValueError:
+            raise UnknownParameter("invalid_parameter", "") from None
+        for name, value in pairs:
+            if name not in known:
+                raise UnknownParameter("unknown_parameter", name[:64])
+            if "\0" in value:
+                raise UnknownParameter("invalid_parameter", name)
+            found.setdefault(name, []).append(value)
+        return found
+
+
+_TAG = re.compile(r"\s*(\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?))?\s*")
+
+
+def preferred_language(header: str | None) -> str | None:
+    """``zh`` or ``en``, whichever the header weighs more (RFC 9110, 12.5.4); None if it names neither."""
+    best, weight = None, 0.0
+    for part in (header or "").split(",")[:20]:
+        found = _TAG.fullmatch(part)
+        language = found.group(1).lower().split("-")[0] if found else ""
+        quality = float(found.group(2) or 1) if found else 0.0
+        if language in ("zh", "en") and quality > weight:
+            best, weight = language, quality
+    return best
+
+
+def entity_tag(body: bytes) -> str:
+    """A digest of the body as it goes out."""
+    return blake2b(body, digest_size=12).hexdigest()
+
+
+def read_reply(call: Call, body: bytes, tag: str, headers: Sequence[tuple[bytes, bytes]]) -> Reply:
+    """200 with its ETag, or 304 when the caller has it already."""
+    shared = [
+        (b"etag", f'"{tag}"'.encode()),
+        (b"cache-control", b"private, no-cache"),
+        (b"vary", b"Authorization, Accept-Language"),
+        *headers,
+    ]
+    asked = call.header(b"if-none-match")
+    if asked and (asked.strip() == "*" or f'"{tag}"' in [t.strip().removeprefix("W/") for t in asked.split(",")]):
+        return Reply(304, b"", shared)
+    return Reply(200, body, shared)

@@ -1,0 +1,405 @@
+"""The OpenAPI document: a named schema per type of action and per answer, examples included."""
+
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from intake_api.problems import CODES
+from services.commands import (
+    AttemptContact,
+    Category,
+    Channel,
+    Chase,
+    DescribeProject,
+    DescribeRegion,
+    Note,
+    OpenCase,
+    Receive,
+    Respond,
+    Warn,
+)
+from services.instants import Instant
+
+ACTION_BODIES = (Warn, Receive, Chase, AttemptContact, Respond, Note)
+
+
+class Shown(BaseModel):
+    """Answers may gain fields; clients ignore those that they don't know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ShownComplainant(Shown):
+    """投诉人; null where unknown, erased, or not for this reader."""
+
+    name: str | None
+    phone: str | None
+    relation: str | None
+
+
+class ShownComplaint(Shown):
+    """投诉. One complaint and its answer."""
+
+    complaint_id: str
+    household: str | None
+    obtained_at: Instant
+    obtained_by: str | None
+    channel: Channel
+    complainant: ShownComplainant | None
+    responded_at: Instant | None
+    attempts: int
+    chased: int
+
+
+class ShownDuty(Shown):
+    """响应 (4.3). One duty's clock; `overdue_seconds` is null while overdue."""
+
+    duty: Literal["respond"]
+    cycle: int
+    case_id: str
+    complaint_id: str
+    household: str | None
+    started_at: Instant
+    due_at: Instant
+    met_at: Instant | None
+    met_by: str | None
+    state: Literal["pending", "met", "overdue", "met_late"]
+    overdue_seconds: int | None
+    clause: str
+    owed_by: str | None
+
+
+class ShownResponsible(Shown):
+    """第一处理责任人 (4.4)."""
+
+    role: Literal["project_general_manager", "city_general_manager", "area_general_manager"]
+    name: str
+    phone: str | None
+    clause: str
+
+
+class CaseHead(Shown):
+    """The case without its arrays. What is not judged yet is null."""
+
+    case_id: str
+    case_no: str
+    version: int
+    stage: Literal["risk", "warning", "complaint"]
+    status: Literal["open", "responded"]
+    region: str
+    project: str
+    city: str | None
+    area: str | None
+    category: Category
+    title: str | None
+    household_count: int
+    complaint_count: int
+    grade: None
+    escalation_level: Literal["none"]
+    responsible: ShownResponsible | None
+    in_concentrated_warranty: None
+    complaints_since_closure: int
+    external_ref: str | None
+    opened_at: Instant
+    closed_at: None
+    updated_at: Instant
+
+
+class ShownUnmet(Shown):
+    """A criterion that failed, with its figures."""
+
+    criterion: str
+    required: str
+    actual: str
+
+
+class NextAction(Shown):
+    """What may be done now; for what may not, the rule."""
+
+    type: str
+    allowed: bool
+    code: str | None = None
+    clause: str | None = None
+    unmet: list[ShownUnmet] | None = None
+
+
+class Case(CaseHead):
+    """投诉事件. The whole case."""
+
+    description: str | None
+    unrest: str | None
+    tags: list[str]
+    facts: dict[str, Any]
+    duties: list[ShownDuty]
+    complaints: list[ShownComplaint]
+    plan: None
+    closure: None
+    accountability: None
+    lessons: list[Any]
+    links: list[Any]
+    cycles: list[Any]
+    next_actions: list[NextAction]
+    inconsistencies: list[Any]
+
+
+class Actor(Shown):
+    """Whose token recorded it."""
+
+    sub: str
+    role: str
+    unit: str
+
+
+class ShownOperator(Shown):
+    """The person at the desk."""
+
+    id: str
+    name: str
+
+
+class ShownAction(BaseModel):
+    """One action; its own fields stand beside these, flat."""
+
+    model_config = ConfigDict(extra="allow")
+
+    action_id: str
+    case_id: str
+    version: int
+    position: int
+    type: str
+    occurred_at: Instant
+    recorded_at: Instant
+    delay_seconds: int
+    actor: Actor
+    operator: ShownOperator | None
+    evidence: list[dict[str, Any]]
+    note: str | None
+    corrected_by: str | None
+
+
+class Written(Shown):
+    """The stored action and the head of its case after it."""
+
+    action: ShownAction
+    case: CaseHead
+
+
+class CasePage(Shown):
+    """Heads, the newest first."""
+
+    items: list[CaseHead]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
+class ActionPage(Shown):
+    """Actions in version order."""
+
+    items: list[ShownAction]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
+class ComplaintPage(Shown):
+    """Complaints as recorded."""
+
+    items: list[ShownComplaint]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
+class ShownPerson(Shown):
+    """An office holder."""
+
+    name: str
+    phone: str | None
+
+
+class ShownManagers(Shown):
+    """项目总、城市总、片区总."""
+
+    project: ShownPerson | None
+    city: ShownPerson | None
+    area: ShownPerson | None
+
+
+class Region(Shown):
+    """区域公司."""
+
+    code: str
+    name: str
+    valid_from: Instant
+    president: ShownPerson | None
+    customer_relations_executive: ShownPerson | None
+    customer_relations_lead: ShownPerson | None
+
+
+class Project(Shown):
+    """项目."""
+
+    code: str
+    name: str
+    valid_from: Instant
+    region: str
+    city: str | None
+    area: str | None
+    handover_started_at: Instant | None
+    handover_finished_at: Instant | None
+    managers: ShownManagers
+
+
+class RegionPage(Shown):
+    """All regions."""
+
+    items: list[Region]
+    next_cursor: None
+
+
+class ProjectPage(Shown):
+    """All projects."""
+
+    items: list[Project]
+    next_cursor: None
+
+
+class ProblemError(BaseModel):
+    """Where, as the client wrote the body, and what."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable; the list is at `/v1/problems`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str = Field(json_schema_extra={"enum": sorted(CODES)})
+    errors: list[ProblemError] = []
+    clause: str | None = None
+    unmet: list[ShownUnmet] | None = None
+
+
+SHOWN = (
+    Case,
+    CaseHead,
+    Written,
+    CasePage,
+    ActionPage,
+    ComplaintPage,
+    Region,
+    Project,
+    RegionPage,
+    ProjectPage,
+    Problem,
+)
+_REF = "#/components/schemas/{model}"
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "OpenCase": {
+        "project": "GD-FS-001",
+        "category": "engineering",
+        "title": "3栋外墙渗水",
+        "obtained_at": "2026-11-23T16:05:00+08:00",
+        "channel": "hotline",
+        "household": "3栋1单元201室",
+        "complainant": {"name": "李四", "phone": "13800138000"},
+    },
+    "Warn": {"type": "warned", "unrest": "业主群内约定周末到售楼处"},
+    "Receive": {
+        "type": "received",
+        "obtained_at": "2026-11-23T16:20:00+08:00",
+        "channel": "app",
+        "household": "3-1-301",
+    },
+    "Chase": {"type": "chased", "complaint": "019312d0-7c1e-7bd1-9d5e-0d6f3f1c2a11", "channel": "hotline"},
+    "AttemptContact": {
+        "type": "contact_attempted",
+        "households": ["3-1-301"],
+        "attempted_at": "2026-11-23T16:30:00+08:00",
+        "channel": "hotline",
+        "outcome": "no_answer",
+    },
+    "Respond": {
+        "type": "responded",
+        "complaints": "all",
+        "contacted_at": "2026-11-23T16:40:00+08:00",
+        "contact_person": {"name": "王五", "title": "客户关系专员", "phone": "0757-22334455"},
+    },
+    "Note": {"type": "noted", "text": "物业已到现场查看"},
+    "DescribeRegion": {"name": "广东区域", "president": {"name": "赵一"}},
+    "DescribeProject": {"name": "佛山一号院", "region": "GD", "managers": {"project": {"name": "孙六"}}},
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document, made once."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    bodies = [(body, "validation") for body in (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject)]
+    _, defined = models_json_schema(
+        [*bodies, *((shown, "serialization") for shown in SHOWN)],  # type: ignore[list-item]
+        ref_template=_REF,
+    )
+    schemas.update(defined["$defs"])
+    for name, example in _EXAMPLES.items():
+        schemas[name]["examples"] = [example]
+    schemas["Action"] = {
+        "oneOf": [{"$ref": _REF.format(model=body.__name__)} for body in ACTION_BODIES],
+        "discriminator": {
+            "propertyName": "type",
+            "mapping": {
+                body.model_fields["type"].annotation.__args__[0]: _REF.format(model=body.__name__)  # type: ignore[union-attr]
+                for body in ACTION_BODIES
+            },
+        },
+    }
+    made["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    }
+    app.openapi_schema = made
+    return made
+
+
+def takes(model: str) -> dict[str, Any]:
+    """A route's JSON body."""
+    schema = {"$ref": _REF.format(model=model)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def query(**parameters: dict[str, Any]) -> dict[str, Any]:
+    """A route's query parameters, each with its schema."""
+    listed = [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()]
+    return {"parameters": listed}
+
+
+def headers(*names: str) -> list[dict[str, Any]]:
+    """Request headers of a route."""
+    return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
+
+
+def answers(model: str | None, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's answers: those below 400 carry the model, the others a problem."""
+    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        content = problem if status >= 400 else _content(model, status)
+        found[status] = {"description": _SAID.get(status, "Problem"), "content": content}
+    return found
+
+
+def _content(model: str | None, status: int) -> dict[str, Any]:
+    if model is None or status == 304:
+        return {}
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}
+
+
+_SAID = {200: "OK", 201: "Stored", 304: "Not modified"}

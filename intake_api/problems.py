@@ -1,0 +1,221 @@
+"""Every refusal as ``application/problem+json`` (RFC 9457), in Chinese or English, with a stable machine code.
+
+This is the one place where errors become answers. No exception text ever reaches a caller.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from intake_api.access import Forbidden, Unauthenticated
+from intake_api.http import (
+    Call,
+    NotFound,
+    Reply,
+    TooLarge,
+    UnknownParameter,
+    UnsupportedMediaType,
+)
+from services.desk import DuplicateReference, KeyReused, StillRunning, VersionMismatch
+from services.event_log import Overloaded, Unavailable
+from services.rules import Fault, Malformed, Refusal, Rule
+
+CONTENT_TYPE = b"application/problem+json"
+
+
+class Code(NamedTuple):
+    """One published code."""
+
+    status: int
+    zh: str
+    en: str
+
+
+CODES: Mapping[str, Code] = {
+    "unauthenticated": Code(401, "令牌缺失或无效", "The token is missing or not valid"),
+    "forbidden": Code(403, "该角色无权执行此操作", "The role may not do this"),
+    "not_found": Code(404, "未找到", "Not found"),
+    "method_not_allowed": Code(405, "不支持该方法", "Method not allowed"),
+    "body_too_large": Code(413, "请求体过大", "The body is too large"),
+    "unsupported_media_type": Code(415, "请求体须为 application/json", "The body must be application/json"),
+    "idempotency_key_required": Code(400, "缺少 Idempotency-Key", "An Idempotency-Key is required"),
+    "idempotency_key_malformed": Code(
+        400, "Idempotency-Key 须为 1–255 个可见字符", "The Idempotency-Key must be 1–255 visible characters"
+    ),
+    "idempotency_key_reused": Code(
+        422, "该 Idempotency-Key 已用于另一请求", "The Idempotency-Key was used for another request"
+    ),
+    "idempotency_key_in_progress": Code(
+        409, "同一 Idempotency-Key 的首个请求仍在处理", "The first request with this key is still running"
+    ),
+    "if_match_malformed": Code(400, "If-Match 无法识别", "If-Match is not an entity tag of this service"),
+    "version_mismatch": Code(412, "案卷已有更新的版本", "The case is at another version"),
+    "duplicate_external_ref": Code(409, "该外部编号已有案卷", "The external reference belongs to another case"),
+    "malformed_json": Code(422, "请求体不是有效的 JSON", "The body is not valid JSON"),
+    "validation_failed": Code(422, "请求内容不符合要求", "The request does not have the right shape"),
+    "contact_person_required": Code(422, "响应须告知投诉对接人", "A response names who follows up from now on"),
+    "in_the_future": Code(422, "时间晚于当前时间", "The time lies in the future"),
+    "unknown_project": Code(422, "项目不存在", "There is no such project"),
+    "unknown_region": Code(422, "区域不存在", "There is no such region"),
+    "region_differs": Code(422, "项目不属于该区域", "The project is not in that region"),
+    "region_is_fixed": Code(422, "项目所属区域不可更改", "A project's region cannot change"),
+    "unknown_complaint": Code(422, "案卷中没有该投诉", "The case has no such complaint"),
+    "unknown_household": Code(422, "案卷中没有该户的投诉", "No complaint of that household in the case"),
+    "unknown_parameter": Code(422, "未知的查询参数", "Unknown query parameter"),
+    "invalid_parameter": Code(422, "查询参数的值无效", "The value of a query parameter is not valid"),
+    "overloaded": Code(503, "当前请求过多, 请稍后重试", "Too much at once: try again shortly"),
+    "unavailable": Code(
+        503, "暂时无法确认结果, 请以同一 Idempotency-Key 重试", "No answer in time: the same key tells the outcome"
+    ),
+    "projection_behind": Code(503, "尚未更新到所要求的位置", "The position asked for is not reached yet"),
+    "internal_error": Code(500, "服务内部错误", "Internal error"),
+    **{rule.code: Code(409, rule.value.zh, rule.value.en) for rule in Rule},
+}
+
+# What a fault in one field is called; {0} is the bound or the choices, never what the client wrote.
+_FAULTS: Mapping[str, tuple[str, str]] = {
+    "missing": ("必填", "required"),
+    "extra_forbidden": ("未知字段", "unknown field"),
+    "unknown_type": ("未知的动作类型", "unknown type of action"),
+    "doubled_key": ("键重复: {0}", "doubled key: {0}"),
+    "not_a_number": ("不允许 NaN 或 Infinity", "NaN and Infinity are refused"),
+    "json_malformed": ("不是有效的 UTF-8 JSON", "not valid JSON in UTF-8"),
+    "nul": ("不允许 NUL 字符", "NUL is refused"),
+    "lone_surrogate": ("不允许孤立的代理码位", "a lone surrogate is refused"),
+    "too_deep": ("嵌套过深", "nested too deeply"),
+    "instant_malformed": ("须为 RFC 3339 日期时间", "not an RFC 3339 date and time"),
+    "instant_without_offset": ("时间缺少时区偏移", "the offset from UTC is missing"),
+    "instant_too_fine": ("秒的小数超过 6 位", "more than 6 fractional digits"),
+    "in_the_future": ("晚于服务器时间 5 分钟以上", "more than 5 minutes ahead of the server"),
+    "differs_from_own_time": ("occurred_at 与 {0} 不一致", "occurred_at differs from {0}"),
+    "complaints_or_households": (
+        "complaints 与 households 须且只能给出其一",
+        "give either complaints or households",
+    ),
+    "not_at_this_stage": ("仅投诉阶段可用", "only at stage complaint"),
+    "uuid_malformed": ("须为 UUID", "not a UUID"),
+    "phone_malformed": ("不是电话号码", "not a telephone number"),
+    "money_malformed": ("须为最多两位小数的十进制字符串", "not a decimal string with up to 2 places"),
+    "literal_error": ("须为 {0} 之一", "must be one of {0}"),
+    "string_type": ("须为字符串", "must be text"),
+    "string_too_long": ("超过 {0} 个字符", "more than {0} characters"),
+    "string_pattern_mismatch": ("格式不符", "not of the right form"),
+    "int_type": ("须为整数", "must be a whole number"),
+    "bool_type": ("须为 true 或 false", "must be true or false"),
+    "tuple_type": ("须为数组", "must be a list"),
+    "too_long": ("超过 {0} 项", "more than {0} items"),
+    "too_short": ("至少 {0} 项", "at least {0} items"),
+    "greater_than_equal": ("不得小于 {0}", "must be {0} or more"),
+    "less_than_equal": ("不得大于 {0}", "must be {0} or less"),
+    "model_type": ("须为对象", "must be an object"),
+    "dict_type": ("须为对象", "must be an object"),
+    "model_attributes_type": ("须为对象", "must be an object"),
+    "unknown_project": CODES["unknown_project"][1:],
+    "unknown_region": CODES["unknown_region"][1:],
+    "region_differs": CODES["region_differs"][1:],
+    "region_is_fixed": CODES["region_is_fixed"][1:],
+    "unknown_complaint": CODES["unknown_complaint"][1:],
+    "unknown_household": CODES["unknown_household"][1:],
+}
+_OTHERWISE = ("无效", "not valid")
+
+
+def reply_to(fault: Exception, call: Call) -> Reply:
+    """The problem that an exception becomes; what nobody foresaw is 500 without a word of it."""
+    match fault:
+        case Unauthenticated():
+            return problem(call, "unauthenticated", headers=[(b"www-authenticate", b'Bearer realm="anjuan"')])
+        case Forbidden():
+            return problem(call, "forbidden")
+        case NotFound():
+            return problem(call, "not_found")
+        case TooLarge():
+            return problem(call, "body_too_large", headers=[(b"connection", b"close")])
+        case UnsupportedMediaType():
+            return problem(call, "unsupported_media_type")
+        case UnknownParameter(code=code, name=name):
+            return problem(call, code, errors=[{"parameter": name, "message": _message(call, code, None)}])
+        case BadHeader(code=code):
+            return problem(call, code)
+        case Malformed():
+            return _malformed(call, fault)
+        case Refusal(rule=rule, unmet=unmet):
+            more = {"clause": rule.clause, "unmet": [u._asdict() for u in unmet]}
+            return problem(call, rule.code, more={k: v for k, v in more.items() if v})
+        case VersionMismatch(actual=actual):
+            return problem(call, "version_mismatch", more={"version": actual})
+        case KeyReused():
+            return problem(call, "idempotency_key_reused")
+        case StillRunning():
+            return problem(call, "idempotency_key_in_progress", headers=[(b"retry-after", b"1")])
+        case DuplicateReference(stream=stream):
+            return problem(call, "duplicate_external_ref", more={"case_id": str(stream)})
+        case Overloaded():
+            return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
+        case Unavailable() | TimeoutError():
+            return problem(call, "unavailable", headers=[(b"retry-after", b"2")])
+        case _:
+            return problem(call, "internal_error")
+
+
+class BadHeader(Exception):
+    """400: a header of the conventions is missing or malformed; `code` names which."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def problem(
+    call: Call,
+    code: str,
+    *,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    errors: Sequence[Mapping[str, object]] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Reply:
+    """One problem document in the caller's language."""
+    known = CODES[code]
+    title = known.zh if call.language == "zh" else known.en
+    document = {
+        "type": f"/v1/problems/{code}",
+        "title": title,
+        "status": known.status,
+        "detail": _detail(title, errors),
+        "instance": call.path,
+        "code": code,
+        "errors": list(errors),
+        **(more or {}),
+    }
+    language = b"zh-CN" if call.language == "zh" else b"en"
+    return Reply(
+        known.status,
+        msgspec.json.encode(document),
+        [(b"content-language", language), (b"vary", b"Authorization, Accept-Language"), *headers],
+        CONTENT_TYPE,
+    )
+
+
+def _detail(title: str, errors: Sequence[Mapping[str, object]]) -> str:
+    """The title, and the first faults with their places."""
+    named = [f"{e.get('pointer') or e.get('parameter') or '/'}: {e['message']}" for e in errors[:3]]
+    return f"{title}: {'; '.join(named)}" if named else title
+
+
+def _malformed(call: Call, fault: Malformed) -> Reply:
+    errors = [{"pointer": f.pointer, "message": _message(call, f.code, f)} for f in fault.faults]
+    more: dict[str, Any] = {"clause": fault.clause} if fault.clause else {}
+    if fault.code == "in_the_future":
+        more["server_time"] = fault.faults[0].given
+    return problem(call, fault.code, errors=errors, more=more)
+
+
+def _message(call: Call, code: str, fault: Fault | None) -> str:
+    texts = _FAULTS.get(code) or (CODES[code][1:] if code in CODES else _OTHERWISE)
+    return texts[0 if call.language == "zh" else 1].format((fault.given if fault else None) or "")
+
+
+def published() -> list[dict[str, object]]:
+    """The list of codes."""
+    return [{"code": code, "status": c.status, "zh": c.zh, "en": c.en} for code, c in CODES.items()]

@@ -1,0 +1,67 @@
+"""What the routes work with, joined once by `create_app`."""
+
+from datetime import UTC, datetime
+
+import structlog
+
+from intake_api.access import Forbidden, Tokens
+from intake_api.http import Call, NotFound
+from services.caller import Caller
+from services.case import Case
+from services.casebook import Casebook
+from services.desk import Desk
+from services.directory import Directory
+from services.event_log import EventLog, Head
+from services.identifiers import parse_case_no, parse_uuid
+from services.registrar import Registrar
+from services.settings import Settings
+from services.vault import Vault
+
+
+class Services:
+    """One process's parts."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        self.settings = settings
+        self.log = EventLog(url, settings.queue)
+        self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
+        self.cases = Casebook(self.log)
+        self.directory = Directory(self.log)
+        self.desk = Desk(self.log, self.vault, self.cases, self.directory)
+        self.registrar = Registrar(self.log, self.vault, self.directory)
+        self.token_key = settings.key("ANJUAN_TOKEN_KEY")
+        self.tokens = Tokens(self.token_key)
+        self.epoch = 1
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def caller(self, call: Call) -> Caller:
+        """Who asks; raises `Unauthenticated`."""
+        caller = self.tokens.caller(call.header(b"authorization"))
+        call.scope["caller"] = caller
+        return caller
+
+    async def visible_case(self, call: Call, caller: Caller, fresh: bool) -> tuple[Case, Head | None]:
+        """The case in the path, by id or number; one of another region is as unknown as any other (`NotFound`)."""
+        if not caller.reads_cases():
+            raise Forbidden
+        written = call.path_params["case_id"]
+        case_id = parse_uuid(written)
+        if case_id is None and (number := parse_case_no(written)):
+            case_id = await self.log.read.case_by_number(number)
+        if case_id is None:
+            raise NotFound
+        case, head = await self.cases.fresh(case_id) if fresh else (await self.cases.last_known(case_id), None)
+        if not case.version or not caller.sees(case.region):
+            raise NotFound
+        return case, head
+
+    def report(self, fault: Exception) -> None:
+        """Log what nobody foresaw: where it happened and its type, never its text (it may quote the request)."""
+        frames = []
+        trace = fault.__traceback__
+        while trace:
+            frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+            trace = trace.tb_next
+        structlog.get_logger().error("unforeseen", fault=type(fault).__name__, frames=frames[-8:])

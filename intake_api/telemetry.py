@@ -1,0 +1,84 @@
+"""Logs and metrics: one line and one observation per request; never a body, a query or a name."""
+
+import logging
+import sys
+from functools import cache
+from time import perf_counter
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUESTS = Counter("anjuan_requests_total", "Requests answered", ["method", "route", "status"])
+SECONDS = Histogram(
+    "anjuan_request_seconds",
+    "Time to the answer's first byte",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+WAITING = Gauge("anjuan_appends_waiting", "Writes waiting for the appender")
+POSITION = Gauge("anjuan_ledger_position", "Last position that this process appended")
+
+
+def configure_logs(level: str) -> None:
+    """JSON lines on standard output."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+
+
+@cache
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The two series of an answer; finding them by label costs more than counting."""
+    return REQUESTS.labels(method, route, status), SECONDS.labels(route)
+
+
+class Observed:
+    """The outermost layer of the app."""
+
+    def __init__(self, app: ASGIApp, access_log: bool) -> None:
+        self._app, self._access_log = app, access_log
+        self._log = structlog.get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+        status = 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            self._record(scope, status, perf_counter() - began)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        count, spent = _series(scope["method"], route, status)
+        count.inc()
+        spent.observe(seconds)
+        if self._access_log:
+            caller = scope.get("caller")
+            self._log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 2),
+                sub=caller.subject if caller else None,
+            )
+
+

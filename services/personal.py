@@ -1,0 +1,70 @@
+"""Which fields of a fact are personal, read off its class, and a walk that changes just those."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec import inspect
+from msgspec.structs import replace
+
+_T = TypeVar("_T")
+
+
+class SealedField(NamedTuple):
+    """A personal field (`kind`), or a part of the fact that has some (`inner`); `many`: a tuple of such."""
+
+    attribute: str
+    kind: str = ""
+    inner: "tuple[SealedField, ...]" = ()
+    many: bool = False
+
+
+# text or token, its field, its path ("complainant.name", "evidence.0.ref"), the struct that holds it -> replacement
+Change = Callable[[str, SealedField, str, Any], Any]
+
+
+@cache
+def fields_of(kind: type) -> tuple[SealedField, ...]:
+    """The personal fields of a class, found by its annotations, at any depth."""
+    described = inspect.type_info(kind)
+    assert isinstance(described, inspect.StructType)
+    return tuple(found for field in described.fields if (found := _field(field.name, field.type)))
+
+
+def _field(attribute: str, described: inspect.Type) -> SealedField | None:
+    match described:
+        case inspect.Metadata(extra={"personal": kind}):
+            return SealedField(attribute, kind)
+        case inspect.Metadata(type=inner):
+            return _field(attribute, inner)
+        case inspect.UnionType(types=types):
+            return next((found for one in types if (found := _field(attribute, one))), None)
+        case inspect.StructType(cls=cls):
+            inner_fields = fields_of(cls)
+            return SealedField(attribute, inner=inner_fields) if inner_fields else None
+        case inspect.VarTupleType(item_type=item):
+            found = _field(attribute, item)
+            return found._replace(many=True) if found else None
+        case _:
+            return None
+
+
+def transform(value: _T, fields: tuple[SealedField, ...], change: Change, path: str = "") -> _T:
+    """A copy of the struct whose personal fields were passed through `change`; None stays None."""
+    changed: dict[str, Any] = {}
+    for field in fields:
+        held = getattr(value, field.attribute)
+        if not held:
+            continue
+        where = f"{path}{field.attribute}"
+        if field.many:
+            changed[field.attribute] = tuple(
+                transform(item, field.inner, change, f"{where}.{index}.") for index, item in enumerate(held)
+            )
+        elif field.inner:
+            changed[field.attribute] = transform(held, field.inner, change, f"{where}.")
+        else:
+            changed[field.attribute] = change(held, field, where, value)
+    return replace(value, **changed) if changed else value  # type: ignore[type-var]
+
+

@@ -1,0 +1,115 @@
+"""Configuration from the environment. Every secret also as ``…_FILE``; keys not given are made on first start."""
+
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+
+
+class Setting(NamedTuple):
+    """One variable: its default as text, what it does, and whether it is a secret."""
+
+    name: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("ANJUAN_DATABASE_URL", "", "PostgreSQL to use; unset: the embedded server under ANJUAN_DATA/pg", True),
+    Setting("ANJUAN_DATA", "./data", "folder of the embedded server and of the keys made on first start"),
+    Setting("ANJUAN_PG_BIN", "", "bin folder of another PostgreSQL for the embedded server"),
+    Setting("ANJUAN_HOST", "127.0.0.1", "address to listen on"),
+    Setting("ANJUAN_PORT", "8000", "port to listen on"),
+    Setting("ANJUAN_METRICS_PORT", "", "serve /metrics on a port of its own, and not on the public one"),
+    Setting("ANJUAN_LANGUAGE", "zh", "language of answers to callers that name none: zh or en"),
+    Setting("ANJUAN_LOG_LEVEL", "info", "debug, info, warning or error"),
+    Setting("ANJUAN_ACCESS_LOG", "on", "one log line per request: on or off"),
+    Setting("ANJUAN_QUEUE", "2000", "writes that may wait at once; further ones are answered 503"),
+    Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
+    Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
+    Setting("ANJUAN_MASTER_KEY", "", "key that wraps the data keys: 32 bytes, base64", True),
+    Setting("ANJUAN_PHONE_KEY", "", "key of the telephone numbers' hashes: 32 bytes, base64", True),
+)
+
+
+class BadSetting(Exception):
+    """A variable holds what cannot be used; the message names it and never its value."""
+
+
+class Settings:
+    """The environment, read once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._values = {setting.name: _value(setting, environment) for setting in SETTINGS}
+        self.data = Path(self._values["ANJUAN_DATA"]).resolve()
+        self.database_url = self._values["ANJUAN_DATABASE_URL"]
+        self.pg_bin = Path(self._values["ANJUAN_PG_BIN"]) if self._values["ANJUAN_PG_BIN"] else None
+        self.host = self._values["ANJUAN_HOST"]
+        self.port = self._number("ANJUAN_PORT", 65535)
+        self.metrics_port = self._number("ANJUAN_METRICS_PORT", 65535) if self._values["ANJUAN_METRICS_PORT"] else 0
+        self.language = self._one_of("ANJUAN_LANGUAGE", ("zh", "en"))
+        self.log_level = self._one_of("ANJUAN_LOG_LEVEL", ("debug", "info", "warning", "error"))
+        self.access_log = self._one_of("ANJUAN_ACCESS_LOG", ("on", "off")) == "on"
+        self.queue = self._number("ANJUAN_QUEUE", 1_000_000)
+        self.cors_origins = [o.strip() for o in self._values["ANJUAN_CORS_ORIGINS"].split(",") if o.strip()]
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls(os.environ)
+
+    def key(self, name: str) -> bytes:
+        """The 32 bytes of a key, made under ANJUAN_DATA with mode 0600 if nobody gave it."""
+        text = self._values[name] or _kept_key(self.data / f"{name.removeprefix('ANJUAN_').lower()}")
+        try:
+            key = base64.b64decode(text, validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise BadSetting(f"{name} is not 32 bytes in base64")
+        return key
+
+    def shown(self) -> list[tuple[Setting, str]]:
+        """Each setting with its value; secrets only as given or not."""
+        return [(s, ("given" if self._values[s.name] else "") if s.secret else self._values[s.name]) for s in SETTINGS]
+
+    def _number(self, name: str, highest: int) -> int:
+        text = self._values[name]
+        if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= highest:
+            raise BadSetting(f"{name} is not a number from 1 to {highest}")
+        return int(text)
+
+    def _one_of(self, name: str, allowed: tuple[str, ...]) -> str:
+        if self._values[name] not in allowed:
+            raise BadSetting(f"{name} is none of {', '.join(allowed)}")
+        return self._values[name]
+
+
+def _value(setting: Setting, environment: Mapping[str, str]) -> str:
+    if file := environment.get(f"{setting.name}_FILE"):
+        try:
+            return Path(file).read_text().strip()
+        except OSError as failure:
+            raise BadSetting(f"{setting.name}_FILE cannot be read: {failure.strerror}") from None
+    return environment.get(setting.name) or setting.default
+
+
+def _kept_key(file: Path) -> str:
+    """The key in that file; made whole under another name first, so that a kill never leaves half a key."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(base64.b64encode(os.urandom(32)) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            # A link refuses to replace: of two first starts at once, both end with one key.
+            os.link(draft, file)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return file.read_text().strip()

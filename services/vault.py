@@ -1,0 +1,225 @@
+"""Personal data: sealed before anything is written, opened when read (AES-256-GCM).
+
+Each person has a data key, wrapped by the master key. A person is a normalised telephone number, found again by its
+keyed hash; a complainant without one is that complaint; free texts belong to the complaint that they are about, else
+to the case. Destroying a data key erases what it sealed, wherever a copy lies, and leaves every proof whole.
+
+Sealed in a body: a token, ``1`` + base64(key id 16 | nonce 12 | ciphertext and tag), bound to stream, version and
+field path. In documents made from events (answers, kept answers, later the read tables) a token stands between two
+``0xFF`` bytes, which no UTF-8 text contains, with its kind and what it is bound to.
+"""
+
+import hmac
+import os
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from hashlib import sha256
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from services.event_log import WrappedKey
+from services.events import Complainant, ContactPerson, Fact, Opening, Person
+from services.identifiers import uuid7
+from services.personal import SealedField, fields_of, transform
+from services.telephones import masked_name, masked_phone, normalised_phone
+
+_WRAP = b"anjuan.data-key.1"
+_BOUND = b"anjuan.field.1"
+_MARK = b"\xff"
+_JSON = msgspec.json.Encoder()
+_CACHED_KEYS = 50_000
+
+_F = TypeVar("_F", bound=Fact)
+
+
+class Seals(msgspec.Struct, frozen=True):
+    """Which data keys a sealed fact rests on: those to store with it, and all of them."""
+
+    new: tuple[WrappedKey, ...]
+    used: tuple[UUID, ...]
+
+
+class _DataKey:
+    __slots__ = ("cipher", "stored", "wrapped")
+
+    def __init__(self, cipher: AESGCM, wrapped: WrappedKey, stored: bool) -> None:
+        self.cipher, self.wrapped, self.stored = cipher, wrapped, stored
+
+
+class Vault:
+    """Seals and opens. `fetch` reads wrapped keys by id from the ledger."""
+
+    def __init__(
+        self,
+        master_key: bytes,
+        phone_key: bytes,
+        fetch: Callable[[Sequence[UUID]], Awaitable[list[WrappedKey]]],
+    ) -> None:
+        self._master = AESGCM(master_key)
+        self._generation = sha256(_WRAP + master_key).digest()[:4]
+        self._phone_key = phone_key
+        self._fetch = fetch
+        self._keys: dict[bytes, _DataKey] = {}
+        self._by_person: dict[bytes, bytes] = {}
+
+    async def seal(self, fact: _F, stream: UUID, version: int, fresh: Collection[UUID] = ()) -> tuple[_F, Seals]:
+        """The fact with every personal field as a token. `fresh`: cases and complaints that this very fact begins."""
+        fields = fields_of(fact.__class__)
+        if not fields:
+            return fact, Seals((), ())
+        await self._know({owner.bytes for owner in (fact.about() or stream, stream) if owner not in fresh})
+        used: dict[UUID, _DataKey] = {}
+
+        def close(text: str, field: SealedField, path: str, owner: Any) -> str:
+            key = self._key_for(fact, stream, field, owner)
+            used[key.wrapped.key_id] = key
+            return _closed(key, text, stream, version, path)
+
+        sealed = transform(fact, fields, close)
+        new = tuple(key.wrapped for key in used.values() if not key.stored)
+        return sealed, Seals(new, tuple(used))
+
+    async def open_document(self, document: bytes, masked: bool = False) -> bytes:
+        """The document with every token replaced by its JSON text; null where the key is gone or the reader may not.
+
+        `masked`: names and telephone numbers in part, free texts not at all.
+        """
+        parts = document.split(_MARK)
+        if len(parts) == 1:
+            return document
+        marks = [_read(mark) for mark in parts[1::2]]
+        await self._know({raw[:16] for _, _, raw in marks})
+        parts[1::2] = [self._shown(kind, binding, raw, masked) for kind, binding, raw in marks]
+        return b"".join(parts)
+
+    async def plain(self, fact: _F, stream: UUID, version: int) -> _F:
+        """A stored fact with its texts opened, for comparing; what cannot be opened is empty."""
+        fields = fields_of(fact.__class__)
+        sealed: list[bytes] = []
+
+        def collect(token: str, *_: object) -> str:
+            sealed.append(_raw(token.encode()))
+            return token
+
+        transform(fact, fields, collect)
+        await self._know({raw[:16] for raw in sealed})
+
+        def opened(token: str, _field: SealedField, path: str, _owner: object) -> str:
+            return self._opened(_raw(token.encode()), _binding(stream, version, path)) or ""
+
+        return transform(fact, fields, opened)
+
+    def confirm(self, seals: Seals) -> None:
+        """The keys are on disk now."""
+        for wrapped in seals.new:
+            if key := self._keys.get(wrapped.key_id.bytes):
+                key.stored = True
+
+    def learn(self, existing: Iterable[WrappedKey], missing: Iterable[UUID]) -> None:
+        """Another process was first with a key, or destroyed one: take its word."""
+        for key_id in missing:
+            self._keys.pop(key_id.bytes, None)
+        for wrapped in existing:
+            self._remember(wrapped)
+
+    def person_hash(self, phone: str) -> bytes:
+        """The keyed hash under which a telephone number's person is found (HMAC-SHA-256)."""
+        return hmac.digest(self._phone_key, (normalised_phone(phone) or phone).encode(), "sha256")
+
+    async def _know(self, key_ids: Iterable[bytes]) -> None:
+        unknown = [UUID(bytes=key_id) for key_id in key_ids if key_id not in self._keys]
+        if unknown:
+            for wrapped in await self._fetch(unknown):
+                self._remember(wrapped)
+
+    def _remember(self, wrapped: WrappedKey) -> None:
+        secret = self._master.decrypt(wrapped.wrapped[5:17], wrapped.wrapped[17:], _WRAP + wrapped.key_id.bytes)
+        self._keep(_DataKey(AESGCM(secret), wrapped, stored=True))
+
+    def _keep(self, key: _DataKey) -> None:
+        while len(self._keys) >= _CACHED_KEYS:
+            oldest = self._keys.pop(next(iter(self._keys)))
+            self._by_person.pop(oldest.wrapped.person or b"", None)
+        self._keys[key.wrapped.key_id.bytes] = key
+        if key.wrapped.person:
+            self._by_person[key.wrapped.person] = key.wrapped.key_id.bytes
+
+    def _key_for(self, fact: Fact, stream: UUID, field: SealedField, owner: Any) -> _DataKey:
+        if isinstance(owner, (Complainant, ContactPerson, Person)) and owner.phone:
+            return self._persons_key(self.person_hash(owner.phone))
+        subject = stream if isinstance(owner, Opening) else fact.about() or stream
+        return self._keys.get(subject.bytes) or self._made(subject, None)
+
+    def _persons_key(self, person: bytes) -> _DataKey:
+        # A person not known here gets a new key; if another process gave one, the append says so and we start over.
+        key_id = self._by_person.get(person)
+        return (self._keys.get(key_id) if key_id else None) or self._made(uuid7(), person)
+
+    def _made(self, key_id: UUID, person: bytes | None) -> _DataKey:
+        secret, nonce = AESGCM.generate_key(256), os.urandom(12)
+        closed = self._master.encrypt(nonce, secret, _WRAP + key_id.bytes)
+        # One byte of format, four that tell which master key it was, so that a rotation can go step by step.
+        wrapped = WrappedKey(key_id, person, b"\x01" + self._generation + nonce + closed)
+        key = _DataKey(AESGCM(secret), wrapped, stored=False)
+        self._keep(key)
+        return key
+
+    def _shown(self, kind: str, binding: bytes, raw: bytes, masked: bool) -> bytes:
+        if masked and kind == "text":
+            return b"null"
+        text = self._opened(raw, binding)
+        if text is None:
+            return b"null"
+        if masked:
+            text = masked_phone(text) if kind == "phone" else masked_name(text)
+        return _JSON.encode(text)
+
+    def _opened(self, raw: bytes, binding: bytes) -> str | None:
+        key = self._keys.get(raw[:16])
+        if key is None:
+            return None
+        try:
+            return key.cipher.decrypt(raw[16:28], raw[28:], binding).decode()
+        except InvalidTag:
+            # Moved or altered: shown as nothing; the hash of the event tells which.
+            return None
+
+
+def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) -> msgspec.Raw | None:
+    """A sealed text as it stands in a document."""
+    if token is None:
+        return None
+    return msgspec.Raw(b"\xff%b|%b|%b\xff" % (kind.encode(), _binding(stream, version, path).hex().encode(), token.encode()))
+
+
+def marked_fact(fact: _F, stream: UUID, version: int) -> _F:
+    """The fact with every sealed field as it stands in a document; only for encoding."""
+
+    def mark(token: str, field: SealedField, path: str, _owner: Any) -> Any:
+        return marked(field.kind, stream, version, path, token)
+
+    return transform(fact, fields_of(type(fact)), mark)
+
+
+def _read(mark: bytes) -> tuple[str, bytes, bytes]:
+    """A mark's kind, binding and sealed bytes."""
+    kind, binding, token = mark.split(b"|")
+    return kind.decode(), bytes.fromhex(binding.decode()), _raw(token)
+
+
+def _raw(token: bytes) -> bytes:
+    return a2b_base64(token[1:])
+
+
+def _binding(stream: UUID, version: int, path: str) -> bytes:
+    return _BOUND + stream.bytes + version.to_bytes(4) + path.encode()
+
+
+def _closed(key: _DataKey, text: str, stream: UUID, version: int, path: str) -> str:
+    nonce = os.urandom(12)
+    closed = key.cipher.encrypt(nonce, text.encode(), _binding(stream, version, path))
+    return "1" + b2a_base64(key.wrapped.key_id.bytes + nonce + closed, newline=False).decode()
