@@ -1,6 +1,7 @@
 """Alembic's entry: the connection is handed in by `services.migrations`, the target is the ledger's own tables."""
 
 from alembic import context
+
 from services.event_log.tables import METADATA
 
 connection = context.config.attributes["connection"]

@@ -45,7 +45,6 @@ class Policy(_Part):
         raise LookupError(f"the document has no duty {name}")
 
 
-
 @cache
 def shipped() -> Policy:
     """RC-JT-PM-GZ001 V1.0."""

@@ -2,21 +2,18 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import cases, directory, openapi, queries, system
-from intake_api.http import Call
-from intake_api.lean_route import Handler, LeanRoute
-from intake_api.problems import problem
+from intake_api.lean_route import Dispatcher, Handler, LeanRoute
 from intake_api.services import Services
 from intake_api.telemetry import POSITION, WAITING, Observed, configure_logs
 from services.event_log import Unavailable
@@ -35,10 +32,30 @@ _LISTED = {"parameters": [*_PAGED["parameters"], *openapi.query(region={"type": 
 _POST = {"parameters": openapi.headers("Idempotency-Key", "If-Match")}
 
 
+class Anjuan(FastAPI):
+    """FastAPI with a shorter way to the routes.
+
+    Every route is a `LeanRoute`, which turns its own faults into problems and bounds its own bodies; the framework's
+    layers for exceptions, exit stacks and body limits would run empty on each request, at a quarter of its cost.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        routed: ASGIApp = Dispatcher([route for route in self.routes if isinstance(route, LeanRoute)], self.router)
+        for layer in reversed(self.user_middleware):
+            routed = layer.cls(routed, *layer.args, **layer.kwargs)
+        return routed
+
+
 def create_app(settings: Settings, url: str) -> FastAPI:
     """The service over the database at `url`, whose tables must be up to date."""
     configure_logs(settings.log_level)
-    app = FastAPI(
+    app = Anjuan(
         title="anjuan 案卷",
         version="1",
         description="A complaint ledger: every action is an event; state, deadlines and grades are folds of them.",
@@ -46,12 +63,10 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
-        exception_handlers={HTTPException: _http_fault, Exception: _unforeseen},
     )
     app.state.services = Services(settings, url)
     app.state.language = settings.language
     app.router.routes[:] = _routes(settings)
-    app.router.redirect_slashes = False
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     if settings.cors_origins:
         app.add_middleware(
@@ -127,6 +142,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with contextlib.suppress(Unavailable):
             services.epoch = (await services.log.read.head()).epoch
             await services.directory.refresh()
+        # What start-up made stays; young garbage is collected in larger heaps (a full pass took 80 ms at the worst).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
         forgetting = asyncio.create_task(_forget_old_answers(services))
         yield
         forgetting.cancel()
@@ -138,27 +157,3 @@ async def _forget_old_answers(services: Services) -> None:
         with contextlib.suppress(Unavailable):
             await services.log.read.forget_answers_before(services.now() - _KEPT)
         await asyncio.sleep(3600)
-
-
-async def _http_fault(request: Request, fault: Exception) -> Response:
-    """No route, or not with that method."""
-    status = fault.status_code if isinstance(fault, HTTPException) else 500
-    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "internal_error")
-    allowed = (fault.headers or {}).get("Allow") if isinstance(fault, HTTPException) else None
-    reply = problem(
-        Call(request.scope, request.receive),
-        code,
-        headers=[(b"allow", allowed.encode())] if allowed else [],
-    )
-    answer = Response(reply.body, reply.status)
-    answer.raw_headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        *reply.headers,
-    ]
-    return answer
-
-
-async def _unforeseen(request: Request, fault: Exception) -> Response:
-    request.app.state.services.report(fault)
-    return await _http_fault(request, fault)

@@ -45,7 +45,9 @@ def parsed(raw: bytes) -> Any:
         text = raw.decode()
         value = _DECODER.decode(text)
     except _DoubledKey as doubled:
-        raise Malformed([Fault("", "doubled_key", str(doubled)[:100])]) from None
+        # The key may hold a lone surrogate, which no answer can.
+        key = str(doubled)[:100].encode(errors="replace").decode()
+        raise Malformed([Fault("", "doubled_key", key)]) from None
     except _NotANumber:
         raise Malformed([Fault("", "not_a_number")]) from None
     except (ValueError, RecursionError):

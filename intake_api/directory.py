@@ -109,9 +109,7 @@ def _held(entries: Any, at: datetime) -> Entry[RegionDescribed] | Entry[ProjectD
     return held
 
 
-async def _entry(
-    services: Services, call: Call, entry: Entry[RegionDescribed] | Entry[ProjectDescribed]
-) -> Reply:
+async def _entry(services: Services, call: Call, entry: Entry[RegionDescribed] | Entry[ProjectDescribed]) -> Reply:
     return await _answered(services, call, directory_view.entry(entry))
 
 

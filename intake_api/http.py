@@ -48,11 +48,13 @@ class Reply:
         self.status, self.body, self.content_type = status, body, content_type
         self.headers = list(headers)
 
-    async def send(self, send: Send) -> None:
+    async def send(self, send: Send, epoch: int) -> None:
+        """Answer. `epoch` rises when a backup was restored, and is on every answer."""
         headers = [
             (b"content-type", self.content_type),
-            (b"content-length", str(len(self.body)).encode()),
+            (b"content-length", b"%d" % len(self.body)),
             (b"x-content-type-options", b"nosniff"),
+            (b"ledger-epoch", b"%d" % epoch),
             *self.headers,
         ]
         if self.status == 304:
@@ -88,7 +90,7 @@ class Call(Request):
         return preferred_language(self.header(b"accept-language")) or self.scope["app"].state.language
 
     async def raw_body(self, limit: int = MAX_BODY) -> bytes:
-        """The body; raises `TooLarge` before reading what would exceed the limit, `UnsupportedMediaType` if not JSON."""
+        """The body; raises `TooLarge` before reading beyond the limit, `UnsupportedMediaType` if it is not JSON."""
         kind = (self.header(b"content-type") or "application/json").split(";")[0].strip().lower()
         if kind != "application/json":
             raise UnsupportedMediaType

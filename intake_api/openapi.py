@@ -281,7 +281,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
-    code: str = Field(json_schema_extra={"enum": sorted(CODES)})
+    code: str = Field(json_schema_extra={"enum": [*sorted(CODES)]})
     errors: list[ProblemError] = []
     clause: str | None = None
     unmet: list[ShownUnmet] | None = None
@@ -362,9 +362,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             },
         },
     }
-    made["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    }
+    made["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     app.openapi_schema = made
     return made
 

@@ -80,5 +80,3 @@ class Observed:
                 ms=round(seconds * 1000, 2),
                 sub=caller.subject if caller else None,
             )
-
-

@@ -4,7 +4,7 @@ A case's head has no arrays. What the service does not judge yet stands as null,
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +16,11 @@ from services.case import Case, Complaint
 from services.directory import Directory, Entry, first_responsible, in_force
 from services.event_log import Record
 from services.events import Action, Complainant, ProjectDescribed, Received, Responded
-from services.instants import format_instant
 from services.vault import marked, marked_fact
 
 _ENCODER = msgspec.json.Encoder()
+_AS_THEY_ARE = (msgspec.Raw, datetime, UUID)
+_SECOND = timedelta(seconds=1)
 _CLAUSES = {
     "warned": "3.4",
     "received": "3.5",
@@ -33,10 +34,6 @@ _CLAUSES = {
 def encode(document: object) -> bytes:
     """The document's bytes; sealed texts inside are opened by the vault before anyone reads them."""
     return _ENCODER.encode(document)
-
-
-def _at(instant: datetime | None) -> str | None:
-    return format_instant(instant) if instant else None
 
 
 def head(case: Case, directory: Directory) -> dict[str, Any]:
@@ -63,9 +60,9 @@ def head(case: Case, directory: Directory) -> dict[str, Any]:
         "in_concentrated_warranty": None,
         "complaints_since_closure": 0,
         "external_ref": opening.external_ref,
-        "opened_at": _at(case.opened_at),
+        "opened_at": case.opened_at,
         "closed_at": None,
-        "updated_at": _at(case.updated_at),
+        "updated_at": case.updated_at,
     }
 
 
@@ -96,11 +93,11 @@ def complaint(case: Case, one: Complaint) -> dict[str, Any]:
     return {
         "complaint_id": one.complaint_id,
         "household": one.household,
-        "obtained_at": _at(one.obtained_at),
+        "obtained_at": one.obtained_at,
         "obtained_by": one.obtained_by,
         "channel": one.channel,
         "complainant": _complainant(case.case_id, one.version, one.complainant),
-        "responded_at": _at(one.responded_at),
+        "responded_at": one.responded_at,
         "attempts": one.attempts,
         "chased": one.chased,
     }
@@ -130,9 +127,9 @@ def _duty(case: Case, one: Complaint, clause: str, now: datetime) -> dict[str, A
         "case_id": case.case_id,
         "complaint_id": one.complaint_id,
         "household": one.household,
-        "started_at": _at(owed.started_at),
-        "due_at": _at(owed.due_at),
-        "met_at": _at(owed.met_at),
+        "started_at": owed.started_at,
+        "due_at": owed.due_at,
+        "met_at": owed.met_at,
         "met_by": one.responded_by,
         "state": owed.state,
         "overdue_seconds": owed.overdue_seconds,
@@ -165,18 +162,17 @@ def next_actions(case: Case) -> list[dict[str, Any]]:
 def action(record: Record, said: Action) -> dict[str, Any]:
     """One action: its place in the ledger, then its own fields, flat."""
     role, unit, subject = record.actor.split("/", 2)
-    shown = msgspec.to_builtins(marked_fact(said, record.stream, record.version), builtin_types=(msgspec.Raw,))
+    shown = msgspec.to_builtins(marked_fact(said, record.stream, record.version), builtin_types=_AS_THEY_ARE)
     opening: Mapping[str, Any] = shown.pop("opening", {})
-    occurred_at = format_instant(said.occurred_at)
     fields = {
         "action_id": said.action_id,
         "case_id": record.stream,
         "version": record.version,
         "position": record.position,
         "type": record.name,
-        "occurred_at": occurred_at,
-        "recorded_at": format_instant(record.recorded_at),
-        "delay_seconds": max(0, int((record.recorded_at - said.occurred_at).total_seconds())),
+        "occurred_at": said.occurred_at,
+        "recorded_at": record.recorded_at,
+        "delay_seconds": max(0, (record.recorded_at - said.occurred_at) // _SECOND),
         "actor": {"sub": subject, "role": role, "unit": unit},
         "operator": None,
         "evidence": [],
@@ -184,23 +180,23 @@ def action(record: Record, said: Action) -> dict[str, Any]:
         "corrected_by": None,
     }
     own = {key: value for key, value in {**opening, **shown}.items() if key not in _HEADER}
-    return {**fields, **{k: v for k, v in shown.items() if k in _CARRIED}, **own, **_own_time(said, occurred_at)}
+    return {**fields, **{k: v for k, v in shown.items() if k in _CARRIED}, **own, **_own_time(said)}
 
 
 _CARRIED = frozenset({"operator", "evidence", "note"})
 _HEADER = frozenset({"action_id", "occurred_at", "everyone", *_CARRIED})
 
 
-def _own_time(said: Action, occurred_at: str) -> dict[str, Any]:
+def _own_time(said: Action) -> dict[str, Any]:
     """On some actions `occurred_at` *is* a time of their own."""
     match said:
         case Received():
-            return {"obtained_at": occurred_at}
+            return {"obtained_at": said.occurred_at}
         case Responded():
             everyone = {"complaints": "all"} if said.everyone else {}
-            return {"contacted_at": occurred_at, **everyone}
+            return {"contacted_at": said.occurred_at, **everyone}
         case _ if said.name == "contact_attempted":
-            return {"attempted_at": occurred_at}
+            return {"attempted_at": said.occurred_at}
         case _:
             return {}
 

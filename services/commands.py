@@ -48,7 +48,7 @@ def _phone(value: Any) -> str:
 def _money(value: Any) -> str:
     """Yuan as a decimal string with up to 2 places, kept as given: no float on the way."""
     if not isinstance(value, str) or not _MONEY.fullmatch(value):
-        raise PydanticCustomError("money_malformed", "not an amount like \"2000000.00\"")
+        raise PydanticCustomError("money_malformed", 'not an amount like "2000000.00"')
     return str(Decimal(value).quantize(Decimal("0.01")))
 
 
@@ -94,9 +94,9 @@ class EvidenceBody(Body):
 class ComplainantBody(Body):
     """投诉人. Every part may be unknown: anonymous complaints exist."""
 
-    name: OptionalLabel
+    name: OptionalLabel = None
     phone: PhoneNumber | None = None
-    relation: OptionalLabel
+    relation: OptionalLabel = None
 
 
 class ContactPersonBody(Body):
@@ -144,7 +144,7 @@ class Command(Body):
     occurred_at: Instant | None = None
     operator: OperatorBody | None = None
     evidence: Annotated[tuple[EvidenceBody, ...], Field(max_length=100)] = ()
-    note: OptionalProse
+    note: OptionalProse = None
 
 
 def _same_instant(command: Command, own: Any, field: str) -> None:
@@ -165,9 +165,9 @@ class Receive(Command):
 
     type: Literal["received"]
     obtained_at: Instant
-    obtained_by: OptionalLabel
+    obtained_by: OptionalLabel = None
     channel: Channel
-    household: OptionalLabel
+    household: OptionalLabel = None
     complainant: ComplainantBody | None = None
 
     @model_validator(mode="after")
@@ -231,9 +231,7 @@ class Note(Command):
     complaint: Id | None = None
 
 
-ActionCommand = Annotated[
-    Warn | Receive | Chase | AttemptContact | Respond | Note, Field(discriminator="type")
-]
+ActionCommand = Annotated[Warn | Receive | Chase | AttemptContact | Respond | Note, Field(discriminator="type")]
 
 
 class OpenCase(Command):
@@ -244,15 +242,15 @@ class OpenCase(Command):
     title: Label
     stage: Literal["risk", "warning", "complaint"] = "complaint"
     region: RegionCode | None = None
-    description: OptionalProse
-    unrest: OptionalProse
+    description: OptionalProse = None
+    unrest: OptionalProse = None
     facts: FactsBody | None = None
     tags: Tags = ()
-    external_ref: OptionalLabel
+    external_ref: OptionalLabel = None
     obtained_at: Instant | None = None
-    obtained_by: OptionalLabel
+    obtained_by: OptionalLabel = None
     channel: Channel | None = None
-    household: OptionalLabel
+    household: OptionalLabel = None
     complainant: ComplainantBody | None = None
 
     @model_validator(mode="after")
@@ -298,17 +296,15 @@ class DescribeProject(Body):
 
     name: Label
     region: RegionCode
-    city: OptionalLabel
-    area: OptionalLabel
+    city: OptionalLabel = None
+    area: OptionalLabel = None
     handover_started_at: Instant | None = None
     handover_finished_at: Instant | None = None
     managers: ManagersBody | None = None
     valid_from: Instant | None = None
 
 
-ACTION = TypeAdapter[
-    Warn | Receive | Chase | AttemptContact | Respond | Note
-](ActionCommand)
+ACTION = TypeAdapter[Warn | Receive | Chase | AttemptContact | Respond | Note](ActionCommand)
 OPENING = TypeAdapter(OpenCase)
 REGION = TypeAdapter(DescribeRegion)
 PROJECT = TypeAdapter(DescribeProject)

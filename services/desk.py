@@ -6,8 +6,7 @@ state that may be old, is judged again on a fresh one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -99,6 +98,26 @@ class DuplicateReference(Exception):
 Render = Callable[[Written], bytes]
 
 
+class _Once:
+    """Holds a key while its request runs; raises `StillRunning` for the second."""
+
+    __slots__ = ("_name", "_running")
+
+    def __init__(self, running: set[tuple[str, str]], name: tuple[str, str] | None) -> None:
+        self._running, self._name = running, name
+
+    def __enter__(self) -> None:
+        if self._name:
+            if self._name in self._running:
+                self._name = None
+                raise StillRunning
+            self._running.add(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        if self._name:
+            self._running.discard(self._name)
+
+
 class Desk:
     """The write side's front."""
 
@@ -123,7 +142,7 @@ class Desk:
 
     async def open(self, command: OpenCase, request: Request, render: Render) -> Answered:
         """Open a case in the project's region."""
-        async with self._once(request.key):
+        with self._once(request.key):
             region = await self._region_of(command, request.caller)
             for _ in range(_TRIES):
                 try:
@@ -140,25 +159,29 @@ class Desk:
 
     async def act(self, case: Case, command: ActionBody, request: Request, render: Render) -> Answered:
         """Append one action to a case; `case` may be an older state of it."""
-        async with self._once(request.key), self._turn(case.case_id):
-            fresh = False
-            for _ in range(_TRIES):
-                case = await self._newest(case, fresh)
-                try:
-                    return await self._act(case, command, request, render)
-                except VersionConflict:
-                    fresh = True
-                except KeysChanged as changed:
-                    self._vault.learn(changed.existing, changed.missing)
-                except KeyTaken as taken:
-                    return _replayed(taken.stored, request.key)
-                except (Refusal, Malformed, VersionMismatch):
-                    # Judged on a state that may be old, or after one's own action was stored: look before saying no.
-                    if answer := await self.replay(request.key):
-                        return answer
-                    if fresh:
-                        raise
-                    fresh = True
+        with self._once(request.key):
+            async with self._turn(case.case_id):
+                return await self._act_until_stored(case, command, request, render)
+
+    async def _act_until_stored(self, case: Case, command: ActionBody, request: Request, render: Render) -> Answered:
+        fresh = False
+        for _ in range(_TRIES):
+            case = await self._newest(case, fresh)
+            try:
+                return await self._act(case, command, request, render)
+            except VersionConflict:
+                fresh = True
+            except KeysChanged as changed:
+                self._vault.learn(changed.existing, changed.missing)
+            except KeyTaken as taken:
+                return _replayed(taken.stored, request.key)
+            except (Refusal, Malformed, VersionMismatch):
+                # Judged on a state that may be old, or after one's own action was stored: look before saying no.
+                if answer := await self.replay(request.key):
+                    return answer
+                if fresh:
+                    raise
+                fresh = True
         raise Overloaded
 
     async def _open(self, command: OpenCase, region: str, request: Request, render: Render) -> Answered:
@@ -174,7 +197,8 @@ class Desk:
             raise VersionMismatch(case.version)
         action = decide(case, command, self._clock(), self._new_id)
         if repeat := await self._repeated(case, action, command):
-            return await self._answer_repeat(repeat, case, render)
+            # With a key, its own stored answer comes first: the repeat may be of this very request.
+            return await self.replay(request.key) or await self._answer_repeat(repeat, case, render)
         version = case.version + 1
         sealed, seals = await self._vault.seal(action, case.case_id, version, _begun(action))
         return await self._store(case, sealed, seals, case.region, request, render)
@@ -258,20 +282,9 @@ class Desk:
         document = render(Written(decoded_action(record), record, case))
         return Answered(200, document, case.case_id, case.version, case.position)
 
-    @asynccontextmanager
-    async def _once(self, key: IdempotencyKey | None) -> AsyncIterator[None]:
+    def _once(self, key: IdempotencyKey | None) -> "_Once":
         """One request at a time under one key."""
-        if key is None:
-            yield
-            return
-        name = (key.subject, key.key)
-        if name in self._running:
-            raise StillRunning
-        self._running.add(name)
-        try:
-            yield
-        finally:
-            self._running.discard(name)
+        return _Once(self._running, (key.subject, key.key) if key else None)
 
     def _turn(self, case_id: UUID) -> asyncio.Lock:
         """One action at a time per case in this process: a race that is foreseen need not be lost in the database."""
@@ -281,9 +294,7 @@ class Desk:
 def _replayed(stored: StoredAnswer, key: IdempotencyKey | None) -> Answered:
     if key is None or stored.digest != key.digest:
         raise KeyReused
-    return Answered(
-        stored.status, stored.document, stored.stream, stored.version, stored.position, replayed=True
-    )
+    return Answered(stored.status, stored.document, stored.stream, stored.version, stored.position, replayed=True)
 
 
 def _begun(action: Action) -> tuple[UUID, ...]:

@@ -375,7 +375,7 @@ class EmbeddedPostgres:
         We hold the lock, so it is not ours; a server that somebody started here by hand is left to PostgreSQL's care.
         """
         with suppress(OSError):
-            if os.path.samefile(f"/proc/{self._pid()}/cwd", self.cluster_dir):
+            if Path(f"/proc/{self._pid()}/cwd").samefile(self.cluster_dir):
                 return
         (self.cluster_dir / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_dir / f"{_SOCKET}.lock").unlink(missing_ok=True)
@@ -452,7 +452,7 @@ class EmbeddedPostgres:
 
     def _end_of_log(self, position: int = 0) -> str:
         """The last 20 lines, none from before a position (in bytes)."""
-        with suppress(FileNotFoundError), open(self.log_file, "rb") as log:
+        with suppress(FileNotFoundError), self.log_file.open("rb") as log:
             log.seek(max(position, self.log_file.stat().st_size - 16_384))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-20:])
         return ""

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
-
-from alembic import command
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "alembic"
 # Any number that nothing else locks: two starts at once must not both migrate.

@@ -14,6 +14,7 @@ class SealedField(NamedTuple):
     """A personal field (`kind`), or a part of the fact that has some (`inner`); `many`: a tuple of such."""
 
     attribute: str
+    path: str
     kind: str = ""
     inner: "tuple[SealedField, ...]" = ()
     many: bool = False
@@ -24,47 +25,49 @@ Change = Callable[[str, SealedField, str, Any], Any]
 
 
 @cache
-def fields_of(kind: type) -> tuple[SealedField, ...]:
+def fields_of(kind: type, prefix: str = "") -> tuple[SealedField, ...]:
     """The personal fields of a class, found by its annotations, at any depth."""
     described = inspect.type_info(kind)
     assert isinstance(described, inspect.StructType)
-    return tuple(found for field in described.fields if (found := _field(field.name, field.type)))
+    found = (_field(field.name, prefix + field.name, field.type) for field in described.fields)
+    return tuple(field for field in found if field)
 
 
-def _field(attribute: str, described: inspect.Type) -> SealedField | None:
+def _field(attribute: str, path: str, described: inspect.Type) -> SealedField | None:
     match described:
         case inspect.Metadata(extra={"personal": kind}):
-            return SealedField(attribute, kind)
+            return SealedField(attribute, path, kind)
         case inspect.Metadata(type=inner):
-            return _field(attribute, inner)
+            return _field(attribute, path, inner)
         case inspect.UnionType(types=types):
-            return next((found for one in types if (found := _field(attribute, one))), None)
+            return next((found for one in types if (found := _field(attribute, path, one))), None)
         case inspect.StructType(cls=cls):
-            inner_fields = fields_of(cls)
-            return SealedField(attribute, inner=inner_fields) if inner_fields else None
-        case inspect.VarTupleType(item_type=item):
-            found = _field(attribute, item)
-            return found._replace(many=True) if found else None
+            inner_fields = fields_of(cls, f"{path}.")
+            return SealedField(attribute, path, inner=inner_fields) if inner_fields else None
+        case inspect.VarTupleType(item_type=inspect.StructType(cls=cls)):
+            inner_fields = fields_of(cls, "")
+            return SealedField(attribute, path, inner=inner_fields, many=True) if inner_fields else None
         case _:
             return None
 
 
-def transform(value: _T, fields: tuple[SealedField, ...], change: Change, path: str = "") -> _T:
-    """A copy of the struct whose personal fields were passed through `change`; None stays None."""
+def transform(value: _T, fields: tuple[SealedField, ...], change: Change, prefix: str = "") -> _T:
+    """A copy of the struct whose personal fields were passed through `change`; None stays None.
+
+    `prefix` leads to an item of a tuple ("evidence.0."); the paths below it begin anew there.
+    """
     changed: dict[str, Any] = {}
     for field in fields:
         held = getattr(value, field.attribute)
         if not held:
             continue
-        where = f"{path}{field.attribute}"
         if field.many:
             changed[field.attribute] = tuple(
-                transform(item, field.inner, change, f"{where}.{index}.") for index, item in enumerate(held)
+                transform(item, field.inner, change, f"{prefix}{field.path}.{index}.")
+                for index, item in enumerate(held)
             )
         elif field.inner:
-            changed[field.attribute] = transform(held, field.inner, change, f"{where}.")
+            changed[field.attribute] = transform(held, field.inner, change, prefix)
         else:
-            changed[field.attribute] = change(held, field, where, value)
+            changed[field.attribute] = change(held, field, prefix + field.path, value)
     return replace(value, **changed) if changed else value  # type: ignore[type-var]
-
-

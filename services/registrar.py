@@ -55,9 +55,8 @@ class Registrar:
         """Store how a project is from an instant on; its region must exist."""
         if not await self._directory.known_region(command.region):
             raise Malformed([Fault("/region", "unknown_region", command.region)], "unknown_region")
-        if known := await self._directory.known_project(code):
-            if known[-1].fact.region != command.region:
-                raise Malformed([Fault("/region", "region_is_fixed", command.region)], "region_is_fixed")
+        if (known := await self._directory.known_project(code)) and known[-1].fact.region != command.region:
+            raise Malformed([Fault("/region", "region_is_fixed", command.region)], "region_is_fixed")
         managers = command.managers
         fact = ProjectDescribed(
             code=code,

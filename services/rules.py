@@ -14,8 +14,12 @@ class _Wrong(NamedTuple):
 class Rule(Enum):
     """A rule of the regulation (with its clause), or a house rule (without)."""
 
-    ANSWERED_BEFORE_OBTAINED = _Wrong("3.1", "响应时间早于获取投诉信息的时间", "contacted before the complaint was obtained")
-    ATTEMPTED_BEFORE_OBTAINED = _Wrong("3.1", "联系时间早于获取投诉信息的时间", "tried before the complaint was obtained")
+    ANSWERED_BEFORE_OBTAINED = _Wrong(
+        "3.1", "响应时间早于获取投诉信息的时间", "contacted before the complaint was obtained"
+    )
+    ATTEMPTED_BEFORE_OBTAINED = _Wrong(
+        "3.1", "联系时间早于获取投诉信息的时间", "tried before the complaint was obtained"
+    )
     NOTHING_TO_ANSWER = _Wrong("3.1", "案卷尚无投诉可响应", "the case has no complaint to answer")
     NOT_AT_RISK_STAGE = _Wrong("4.1", "案卷已不在风险阶段", "the case is past the risk stage")
 

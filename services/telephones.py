@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _EXTENSION = re.compile(r"(?:转|分机|EXT\.?|X|#)\s*(\d{1,8})\s*$", re.IGNORECASE)
 _NOT_DIGITS = re.compile(r"\D+")
@@ -10,6 +11,7 @@ _MOBILE = re.compile(r"1\d{10}")
 _LONG_AREA = re.compile(r"0(?:10|2\d)\d{7,8}")
 
 
+@lru_cache(maxsize=10_000)
 def normalised_phone(text: str) -> str | None:
     """Digits only, without +86, extension after a hyphen; ``+`` stays before other countries. None: no number."""
     plain = unicodedata.normalize("NFKC", text).strip()

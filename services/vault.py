@@ -65,6 +65,7 @@ class Vault:
         self._fetch = fetch
         self._keys: dict[bytes, _DataKey] = {}
         self._by_person: dict[bytes, bytes] = {}
+        self._hashes: dict[str, bytes] = {}
 
     async def seal(self, fact: _F, stream: UUID, version: int, fresh: Collection[UUID] = ()) -> tuple[_F, Seals]:
         """The fact with every personal field as a token. `fresh`: cases and complaints that this very fact begins."""
@@ -128,7 +129,13 @@ class Vault:
 
     def person_hash(self, phone: str) -> bytes:
         """The keyed hash under which a telephone number's person is found (HMAC-SHA-256)."""
-        return hmac.digest(self._phone_key, (normalised_phone(phone) or phone).encode(), "sha256")
+        known = self._hashes.get(phone)
+        if known is None:
+            if len(self._hashes) >= _CACHED_KEYS:
+                self._hashes.clear()
+            known = hmac.digest(self._phone_key, (normalised_phone(phone) or phone).encode(), "sha256")
+            self._hashes[phone] = known
+        return known
 
     async def _know(self, key_ids: Iterable[bytes]) -> None:
         unknown = [UUID(bytes=key_id) for key_id in key_ids if key_id not in self._keys]
@@ -193,7 +200,9 @@ def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) 
     """A sealed text as it stands in a document."""
     if token is None:
         return None
-    return msgspec.Raw(b"\xff%b|%b|%b\xff" % (kind.encode(), _binding(stream, version, path).hex().encode(), token.encode()))
+    return msgspec.Raw(
+        b"\xff%b|%b|%b\xff" % (kind.encode(), _binding(stream, version, path).hex().encode(), token.encode())
+    )
 
 
 def marked_fact(fact: _F, stream: UUID, version: int) -> _F:
@@ -202,7 +211,7 @@ def marked_fact(fact: _F, stream: UUID, version: int) -> _F:
     def mark(token: str, field: SealedField, path: str, _owner: Any) -> Any:
         return marked(field.kind, stream, version, path, token)
 
-    return transform(fact, fields_of(type(fact)), mark)
+    return transform(fact, fields_of(fact.__class__), mark)
 
 
 def _read(mark: bytes) -> tuple[str, bytes, bytes]:

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Any
 
 import psycopg
 
 from services.event_log import statements as sql
-from services.event_log.connections import Connection, connect, cut
+from services.event_log.connections import TRANSIENT, Connection, connect, cut
 from services.event_log.plan import Found, Head, Plan, settle
 from services.event_log.proposal import (
     Appended,
@@ -133,9 +134,9 @@ class Appender:
             await self._abandon(attempt)
         try:
             outcomes = attempt.result()
-        except (psycopg.OperationalError, OSError, asyncio.CancelledError):
+        except (*TRANSIENT, asyncio.CancelledError):
             self._answer(batch, [Unavailable("the database does not answer")] * len(batch))
-        except Exception as fault:  # noqa: BLE001 - the writer outlives any fault of one batch
+        except Exception as fault:
             await self._drop_connection()
             if len(batch) == 1:
                 self._answer(batch, [fault])
@@ -178,7 +179,7 @@ class Appender:
                 uncertain = (plan, outcomes) if plan.records else None
                 await _write(connection, plan)
                 return self._succeeded(plan, outcomes)
-            except (psycopg.OperationalError, OSError):
+            except TRANSIENT:
                 await self._drop_connection()
                 # A try that would begin too late is not begun: nobody may use the connection after the deadline.
                 if self._is_hopeless() or monotonic() + _PAUSE > deadline:
@@ -212,41 +213,49 @@ class Appender:
 
 async def _look(connection: Connection, proposals: Sequence[Proposal]) -> Found:
     """Lock the head, then read all that the batch's fate depends on: one round trip."""
-    streams = list({stream for proposal in proposals for stream in proposal.reads})
-    keys = [proposal.key for proposal in proposals if proposal.key]
-    claims = [proposal.claim for proposal in proposals if proposal.claim]
-    regions = list({fact.region for p in proposals for fact in p.facts if fact.numbered})
-    used = list({key for p in proposals for key in p.used_keys} | {k.key_id for p in proposals for k in p.new_keys})
-    persons = list({key.person for p in proposals for key in p.new_keys if key.person})
     async with connection.pipeline():
-        run = connection.execute
-        await run("BEGIN", prepare=False)
-        head = await run(sql.LOCK_HEAD, binary=True)
-        versions = await run(sql.LAST_VERSIONS, [streams], binary=True)
-        answers = claimed = numbers = data_keys = None
-        if keys:
-            columns = [[k.subject for k in keys], [k.key for k in keys]]
-            answers = await run(sql.STORED_ANSWERS, columns, binary=True)
-        if claims:
-            columns = [[c.region for c in claims], [c.reference for c in claims]]
-            claimed = await run(sql.CLAIMS, columns, binary=True)
-        if regions:
-            numbers = await run(sql.NUMBERS, [regions], binary=True)
-        if used or persons:
-            data_keys = await run(sql.DATA_KEYS, [used, persons], binary=True)
+        await connection.execute("BEGIN", prepare=False)
+        head = await connection.execute(sql.LOCK_HEAD, binary=True)
+        # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
+        rows = await connection.execute(sql.LOOK, _asked(proposals), binary=True)
         locked = await head.fetchone()
         if locked is None:
             raise RuntimeError("the ledger has no head row: run the migrations")
-        stored_keys = [WrappedKey(*row) for row in await data_keys.fetchall()] if data_keys else []
-        return Found(
-            head=Head(*locked),
-            versions=dict(await versions.fetchall()),
-            answers={(r[0], r[1]): StoredAnswer(*r[2:]) for r in await answers.fetchall()} if answers else {},
-            claims={(r[0], r[1]): r[2] for r in await claimed.fetchall()} if claimed else {},
-            numbers={r[0]: (r[1], r[2]) for r in await numbers.fetchall()} if numbers else {},
-            keys={key.key_id: key for key in stored_keys},
-            persons={key.person: key for key in stored_keys if key.person},
-        )
+        return _found(Head(*locked), await rows.fetchall())
+
+
+def _asked(proposals: Sequence[Proposal]) -> list[list[object]]:
+    keys = [proposal.key for proposal in proposals if proposal.key]
+    claims = [proposal.claim for proposal in proposals if proposal.claim]
+    return [
+        list({stream for proposal in proposals for stream in proposal.reads}),
+        [key.subject for key in keys],
+        [key.key for key in keys],
+        list({key for p in proposals for key in p.used_keys} | {k.key_id for p in proposals for k in p.new_keys}),
+        list({key.person for p in proposals for key in p.new_keys if key.person}),
+        [claim.region for claim in claims],
+        [claim.reference for claim in claims],
+        list({fact.region for p in proposals for fact in p.facts if fact.numbered}),
+    ]
+
+
+def _found(head: Head, rows: Sequence[tuple[Any, ...]]) -> Found:
+    """The rows of `LOOK`: kind, id, number, two texts, two byte strings, status, position."""
+    found = Found(head, {}, {}, {}, {}, {}, {})
+    for kind, ident, number, one, other, first, second, status, position in rows:
+        if kind == sql.VERSION:
+            found.versions[ident] = number
+        elif kind == sql.ANSWER:
+            found.answers[one, other] = StoredAnswer(first, status, ident, number, position, second)
+        elif kind == sql.DATA_KEY:
+            found.keys[ident] = key = WrappedKey(ident, second, first)
+            if second:
+                found.persons[second] = key
+        elif kind == sql.CLAIM:
+            found.claims[one, other] = ident
+        else:
+            found.numbers[one] = (other, number)
+    return found
 
 
 async def _is_stored(connection: Connection, record: Record) -> bool:
@@ -256,35 +265,37 @@ async def _is_stored(connection: Connection, record: Record) -> bool:
 
 
 async def _write(connection: Connection, plan: Plan) -> None:
-    """Insert the batch, move the head, commit, then tell who listens: one round trip."""
+    """Insert the batch, move the head, commit: one round trip."""
     if not plan.records:
         await connection.execute("ROLLBACK", prepare=False)
         return
     async with connection.pipeline():
-        await connection.execute(sql.INSERT_EVENTS, _columns(plan.records))
-        await _write_companions(connection, plan)
-        await connection.execute(sql.MOVE_HEAD, [plan.position, plan.recorded_at])
+        await connection.execute(sql.STORE, _stored(plan))
         await connection.execute("COMMIT", prepare=False)
-        # After the commit: inside it, notifying takes a lock that every committer of the database waits for.
-        await connection.execute("SELECT pg_notify('anjuan', %s)", [str(plan.position)])
 
 
-async def _write_companions(connection: Connection, plan: Plan) -> None:
-    if plan.answers:
-        keys = [key for key, _ in plan.answers]
-        rows = [answer for _, answer in plan.answers]
-        await connection.execute(
-            sql.INSERT_ANSWERS,
-            [plan.recorded_at, [k.subject for k in keys], [k.key for k in keys], *map(list, zip(*rows, strict=True))],
-        )
-    if plan.claims:
-        await connection.execute(sql.INSERT_CLAIMS, [*map(list, zip(*plan.claims, strict=True))])
-    if plan.new_keys:
-        await connection.execute(sql.INSERT_DATA_KEYS, [*map(list, zip(*plan.new_keys, strict=True))])
-    if plan.moved_numbers:
-        rows_of = [(region, *moved) for region, moved in plan.moved_numbers.items()]
-        await connection.execute(sql.MOVE_NUMBERS, [*map(list, zip(*rows_of, strict=True))])
-        await connection.execute(sql.INSERT_CASE_IDS, [*map(list, zip(*plan.case_ids, strict=True))])
+def _stored(plan: Plan) -> list[object]:
+    """The parameters of `STORE`."""
+    keys = [key for key, _ in plan.answers]
+    return [
+        *_columns(plan.records),
+        plan.recorded_at,
+        [key.subject for key in keys],
+        [key.key for key in keys],
+        *_turned([answer for _, answer in plan.answers], 6),
+        *_turned(plan.new_keys, 3),
+        *_turned(plan.claims, 3),
+        *_turned([(region, *moved) for region, moved in plan.moved_numbers.items()], 3),
+        *_turned(plan.case_ids, 2),
+        plan.position,
+        plan.recorded_at,
+        str(plan.position),
+    ]
+
+
+def _turned(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[object]]:
+    """Rows to columns; as many empty ones when there is no row."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 def _columns(records: Sequence[Record]) -> list[list[object]]:

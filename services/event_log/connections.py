@@ -14,6 +14,10 @@ from services.event_log.proposal import Unavailable
 Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 _T = TypeVar("_T")
 
+# Faults of the database's moment, not of the statement. A session that froze in its transaction, and a primary that
+# became a standby, are told as InternalError.
+TRANSIENT = (psycopg.OperationalError, psycopg.InternalError, OSError)
+
 # All below the five seconds in which a caller gets an answer. The idle limits free what a frozen process holds.
 _SERVER_LIMITS = (
     "-c statement_timeout=3000 -c lock_timeout=2000"
@@ -44,9 +48,11 @@ def cut(connection: Connection) -> None:
 
     Cancelling the task instead would make psycopg ask the hanging server to cancel, and wait for it.
     """
-    with contextlib.suppress(psycopg.Error, OSError):
-        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as stream:
-            stream.shutdown(socket.SHUT_RDWR)
+    with (
+        contextlib.suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as stream,
+    ):
+        stream.shutdown(socket.SHUT_RDWR)
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, _T], connection: Connection) -> _T:

@@ -163,20 +163,12 @@ def number_of(body: bytes) -> str:
     return body[len(_NUMBER) : body.index(b'"', len(_NUMBER))].decode()
 
 
-def _record(
-    position: int, version: int, fact: Fact, actor: str, recorded_at: datetime, body: bytes
-) -> Record:
-    digest = header_hash(
-        position, fact.stream, version, fact.name, fact.schema, actor, fact.region, recorded_at, body
-    )
-    return Record(
-        position, fact.stream, version, fact.name, fact.schema, actor, fact.region, recorded_at, body, digest
-    )
+def _record(position: int, version: int, fact: Fact, actor: str, recorded_at: datetime, body: bytes) -> Record:
+    digest = header_hash(position, fact.stream, version, fact.name, fact.schema, actor, fact.region, recorded_at, body)
+    return Record(position, fact.stream, version, fact.name, fact.schema, actor, fact.region, recorded_at, body, digest)
 
 
-def settle(
-    plan: Plan, proposals: Iterable[Proposal]
-) -> list[Appended | Exception]:
+def settle(plan: Plan, proposals: Iterable[Proposal]) -> list[Appended | Exception]:
     """Each proposal's outcome, in order. A proposal whose own answer fails loses alone."""
     outcomes: list[Appended | Exception] = []
     for proposal in proposals:
@@ -184,6 +176,6 @@ def settle(
             outcomes.append(plan.admit(proposal))
         except Rejected as lost:
             outcomes.append(lost)
-        except Exception as broken:  # noqa: BLE001 - one request's fault must not fail its neighbours
+        except Exception as broken:
             outcomes.append(broken)
     return outcomes

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 
 from services.event_log import statements as sql
-from services.event_log.connections import Connection, connect, cut, within
+from services.event_log.connections import TRANSIENT, Connection, connect, cut, within
 from services.event_log.plan import Head
 from services.event_log.proposal import StoredAnswer, Unavailable, WrappedKey
 from services.event_log.record import Record
@@ -54,10 +54,10 @@ class Reader:
             while self._idle:
                 try:
                     return await self._ask(self._idle.pop(), question)
-                except (psycopg.OperationalError, OSError):
+                except TRANSIENT:
                     continue
             return await self._ask(await connect(self._url), question)
-        except (psycopg.OperationalError, OSError) as failure:
+        except TRANSIENT as failure:
             raise Unavailable("the database does not answer") from failure
         finally:
             self._permits.release()
@@ -110,12 +110,12 @@ class Reader:
 
     async def answer(self, subject: str, key: str) -> StoredAnswer | None:
         """What a caller's idempotency key was answered with, if it stored something."""
-        rows = await self.rows(sql.STORED_ANSWERS, [[subject], [key]])
-        return StoredAnswer(*rows[0][2:]) if rows else None
+        rows = await self.rows(sql.STORED_ANSWER, [subject, key])
+        return StoredAnswer(*rows[0]) if rows else None
 
     async def keys(self, key_ids: Sequence[UUID]) -> list[WrappedKey]:
         """Those of the data keys that exist."""
-        return [WrappedKey(*row) for row in await self.rows(sql.DATA_KEYS, [list(key_ids), []])]
+        return [WrappedKey(*row) for row in await self.rows(sql.DATA_KEYS, [list(key_ids)])]
 
     async def case_by_number(self, case_no: str) -> UUID | None:
         """The case with that number, given as stored."""

@@ -61,10 +61,7 @@ def header_hash(
     body: bytes,
 ) -> bytes:
     """SHA-256 over the packed header and the body's hash (module docstring); 32 bytes."""
-    texts = b"".join(
-        _LENGTH.pack(len(text)) + text
-        for text in (name.encode(), actor.encode(), region.encode())
-    )
+    texts = b"".join(_LENGTH.pack(len(text)) + text for text in (name.encode(), actor.encode(), region.encode()))
     fixed = _FIXED.pack(position, stream.bytes, version, schema, microseconds(recorded_at))
     return sha256(_MAGIC + fixed + texts + sha256(body).digest()).digest()
 

@@ -115,7 +115,7 @@ class LedgerAggregateRecorder(AggregateRecorder):
         self.ledger = ledger
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Store all or nothing; raises IntegrityError if a stream is not at the version before the first of its events."""
+        """Store all or nothing; raises IntegrityError unless each stream is at the version before its first event."""
         self._append(stored_events, kwargs)
         return None
 
@@ -188,7 +188,8 @@ class LedgerSubscription(Subscription[LedgerApplicationRecorder]):
         while not self._has_been_stopped:
             if self._ready:
                 return self._ready.popleft()
-            self._ready.extend(_notification(r) for r in self._next_batch() if not self._topics or r.name in self._topics)
+            batch = self._next_batch()
+            self._ready.extend(_notification(r) for r in batch if not self._topics or r.name in self._topics)
         raise StopIteration
 
     def _next_batch(self) -> list[Record]:

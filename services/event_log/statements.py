@@ -4,74 +4,78 @@ LOCK_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head FOR UPDATE"
 
 READ_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head"
 
-# LATERAL … LIMIT 1 keeps each a walk down one index, whatever the planner thinks of the array's length.
-LAST_VERSIONS = """
-SELECT asked.stream, last.version
+# Everything that a batch's fate depends on, in one statement: rows of one shape, told apart by the first column.
+# LATERAL … LIMIT 1 keeps each probe a walk down one index, whatever the planner thinks of an array's length.
+VERSION, ANSWER, DATA_KEY, CLAIM, NUMBER = range(5)
+
+LOOK = f"""
+SELECT {VERSION}, asked.stream, last.version, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::int2, NULL::int8
 FROM unnest(%b::uuid[]) AS asked (stream)
 CROSS JOIN LATERAL (
     SELECT version FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1
 ) AS last
-"""
-
-STORED_ANSWERS = """
-SELECT asked.subject, asked.key, found.*
+UNION ALL
+SELECT {ANSWER}, i.stream, i.version, i.subject, i.key, i.digest, i.document, i.status, i.position
 FROM unnest(%b::text[], %b::text[]) AS asked (subject, key)
 CROSS JOIN LATERAL (
-    SELECT digest, status, stream, version, position, document
-    FROM idempotency_keys AS i WHERE i.subject = asked.subject AND i.key = asked.key LIMIT 1
-) AS found
+    SELECT * FROM idempotency_keys AS k WHERE k.subject = asked.subject AND k.key = asked.key LIMIT 1
+) AS i
+UNION ALL
+SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL
+FROM unnest(%b::uuid[]) AS asked (key_id)
+CROSS JOIN LATERAL (SELECT * FROM data_keys AS k WHERE k.key_id = asked.key_id LIMIT 1) AS d
+UNION ALL
+SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL
+FROM unnest(%b::bytea[]) AS asked (person)
+CROSS JOIN LATERAL (SELECT * FROM data_keys AS k WHERE k.person = asked.person LIMIT 1) AS d
+UNION ALL
+SELECT {CLAIM}, c.stream, NULL, c.region, c.reference, NULL, NULL, NULL, NULL
+FROM unnest(%b::text[], %b::text[]) AS asked (region, reference)
+CROSS JOIN LATERAL (
+    SELECT * FROM external_references AS r WHERE r.region = asked.region AND r.reference = asked.reference LIMIT 1
+) AS c
+UNION ALL
+SELECT {NUMBER}, NULL, last, region, day, NULL, NULL, NULL, NULL
+FROM case_numbers WHERE region = ANY(%b::text[])
 """
 
-CLAIMS = """
-SELECT region, reference, stream FROM external_references
-WHERE (region, reference) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
+STORED_ANSWER = """
+SELECT digest, status, stream, version, position, document FROM idempotency_keys WHERE subject = %b AND key = %b
 """
 
-NUMBERS = "SELECT region, day, last FROM case_numbers WHERE region = ANY(%b::text[])"
-
-# Two probes rather than OR: each keeps its own index.
-DATA_KEYS = """
-SELECT key_id, person, wrapped FROM data_keys WHERE key_id = ANY(%b::uuid[])
-UNION
-SELECT key_id, person, wrapped FROM data_keys WHERE person = ANY(%b::bytea[])
-"""
+DATA_KEYS = "SELECT key_id, person, wrapped FROM data_keys WHERE key_id = ANY(%b::uuid[])"
 
 IS_STORED = "SELECT header_hash FROM events WHERE position = %b"
 
-INSERT_EVENTS = """
-INSERT INTO events (position, stream, version, name, schema, actor, region, recorded_at, body, header_hash)
-SELECT * FROM unnest(
-    %b::int8[], %b::uuid[], %b::int4[], %b::text[], %b::int2[],
-    %b::text[], %b::text[], %b::timestamptz[], %b::bytea[], %b::bytea[]
+# All that a batch leaves behind, in one statement. Notifying inside the transaction takes a lock until it has
+# committed, but whoever appends holds the head's lock for as long anyway.
+STORE = """
+WITH stored AS (
+    INSERT INTO events (position, stream, version, name, schema, actor, region, recorded_at, body, header_hash)
+    SELECT * FROM unnest(
+        %b::int8[], %b::uuid[], %b::int4[], %b::text[], %b::int2[],
+        %b::text[], %b::text[], %b::timestamptz[], %b::bytea[], %b::bytea[]
+    )
+), answered AS (
+    INSERT INTO idempotency_keys (subject, key, digest, status, stream, version, position, document, stored_at)
+    SELECT *, %b::timestamptz FROM unnest(
+        %b::text[], %b::text[], %b::bytea[], %b::int2[], %b::uuid[], %b::int4[], %b::int8[], %b::bytea[]
+    )
+), keyed AS (
+    INSERT INTO data_keys (key_id, person, wrapped) SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[])
+), claimed AS (
+    INSERT INTO external_references (region, reference, stream)
+    SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])
+), numbered AS (
+    INSERT INTO case_numbers (region, day, last) SELECT * FROM unnest(%b::text[], %b::text[], %b::int4[])
+    ON CONFLICT (region) DO UPDATE SET day = excluded.day, last = excluded.last
+), named AS (
+    INSERT INTO case_ids (case_no, stream) SELECT * FROM unnest(%b::text[], %b::uuid[])
+), moved AS (
+    UPDATE ledger_head SET position = %b, recorded_at = %b
 )
+SELECT pg_notify('anjuan', %b)
 """
-
-INSERT_ANSWERS = """
-INSERT INTO idempotency_keys (subject, key, digest, status, stream, version, position, document, stored_at)
-SELECT *, %b::timestamptz FROM unnest(
-    %b::text[], %b::text[], %b::bytea[], %b::int2[], %b::uuid[], %b::int4[], %b::int8[], %b::bytea[]
-)
-"""
-
-INSERT_CLAIMS = """
-INSERT INTO external_references (region, reference, stream)
-SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])
-"""
-
-INSERT_DATA_KEYS = """
-INSERT INTO data_keys (key_id, person, wrapped) SELECT * FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[])
-"""
-
-MOVE_NUMBERS = """
-INSERT INTO case_numbers (region, day, last) SELECT * FROM unnest(%b::text[], %b::text[], %b::int4[])
-ON CONFLICT (region) DO UPDATE SET day = excluded.day, last = excluded.last
-"""
-
-INSERT_CASE_IDS = """
-INSERT INTO case_ids (case_no, stream) SELECT * FROM unnest(%b::text[], %b::uuid[])
-"""
-
-MOVE_HEAD = "UPDATE ledger_head SET position = %b, recorded_at = %b"
 
 _COLUMNS = "position, stream, version, name, schema, actor, region, recorded_at, body, header_hash"
 
@@ -80,7 +84,7 @@ HISTORY = f"SELECT {_COLUMNS} FROM events WHERE stream = %b AND version > %b ORD
 PAGE = f"{HISTORY} LIMIT %b"
 
 HISTORIES = f"""
-SELECT {', '.join('e.' + name for name in _COLUMNS.split(', '))}
+SELECT {", ".join("e." + name for name in _COLUMNS.split(", "))}
 FROM unnest(%b::uuid[], %b::int4[]) AS known (stream, version)
 JOIN events AS e ON e.stream = known.stream AND e.version > known.version
 ORDER BY e.stream, e.version

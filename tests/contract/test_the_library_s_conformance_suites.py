@@ -100,7 +100,8 @@ def test_an_application_of_the_library_is_followed_while_it_saves(kitchen: Appli
     kettles = [Kettle() for _ in range(5)]
     followed: list[object] = []
     with kitchen.recorder.subscribe(gt=0) as subscription:
-        following = Thread(target=lambda: followed.extend(seen.originator_id for seen in islice(subscription, 5)), daemon=True)
+        first_five = islice(subscription, 5)
+        following = Thread(target=lambda: followed.extend(seen.originator_id for seen in first_five), daemon=True)
         following.start()
         for kettle in kettles:
             kitchen.save(kettle)

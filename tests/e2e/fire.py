@@ -1,4 +1,4 @@
-"""What the tests under fire share: committers in processes of their own, load that is measured, a proxy that loses answers."""
+"""What the tests under fire share: committers in their own processes, measured load, a proxy that loses answers."""
 
 import asyncio
 import contextlib
@@ -238,7 +238,7 @@ class LosingProxy:
         server, to_server = await asyncio.open_unix_connection(self._server)
         lost = asyncio.Event()
         pumps = [
-            asyncio.create_task(self._pump_requests(client, server, to_server, lost)),
+            asyncio.create_task(self._pump_requests(client, to_server, lost)),
             asyncio.create_task(_pump_answers(server, to_client, lost)),
         ]
         try:
@@ -251,7 +251,7 @@ class LosingProxy:
             self._pipes.discard(task)
 
     async def _pump_requests(
-        self, client: asyncio.StreamReader, server: asyncio.StreamReader, to_server: asyncio.StreamWriter, lost: asyncio.Event
+        self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter, lost: asyncio.Event
     ) -> None:
         while data := await client.read(1 << 16):
             if self.armed and b"COMMIT" in data:
