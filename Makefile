@@ -39,9 +39,10 @@ soak: setup
 docs: setup
 	$(BIN)/python -m tests.architecture.documents
 
-lock:
+lock: setup
 	$(BIN)/uv lock --quiet
 	$(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate --all-groups -o requirements.lock > /dev/null
+	$(BIN)/uv export --quiet --frozen --no-emit-project --no-header --no-annotate --no-default-groups -o requirements-run.lock > /dev/null
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

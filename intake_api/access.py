@@ -66,10 +66,10 @@ class Tokens:
     def caller(self, authorization: str | None) -> Caller:
         """The caller that an ``Authorization`` header proves; raises `Unauthenticated`."""
         scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
         known = self._verified.get(token)
         if known is None:
-            if scheme.lower() != "bearer":
-                raise Unauthenticated
             known = self._verify(token.strip())
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()

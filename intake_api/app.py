@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import cases, directory, openapi, queries, system
@@ -101,7 +102,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         _route("GET", "/openapi.json", system.openapi, None, (200,), open_to_all=True),
     ]
     if not settings.metrics_port:
-        routes.append(_route("GET", "/metrics", system.metrics, None, (200,), open_to_all=True))
+        routes.append(_route("GET", "/metrics", system.metrics, None, (200,), open_to_all=True, kind=PlainTextResponse))
     return routes
 
 
@@ -114,6 +115,7 @@ def _route(
     body: str | None = None,
     extra: dict[str, Any] | None = None,
     open_to_all: bool = False,
+    kind: type[Response] = JSONResponse,
 ) -> LeanRoute:
     described: dict[str, Any] = dict(extra or {})
     if body:
@@ -128,6 +130,7 @@ def _route(
         methods=[method],
         name=handler.__name__,
         status_code=min(status for status in statuses if status >= 200),
+        response_class=kind,
         responses=openapi.answers(answer, *statuses),
         openapi_extra=described,
     )

@@ -224,8 +224,8 @@ Fact = Action | Entry
 ACTIONS: Mapping[str, type[Action]] = {
     kind.name: kind for kind in (RiskIdentified, Warned, Received, Chased, ContactAttempted, Responded, Noted)
 }
-_KINDS: Mapping[str, type[Fact]] = {**ACTIONS, **{kind.name: kind for kind in (RegionDescribed, ProjectDescribed)}}
-_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
+KINDS: Mapping[str, type[Fact]] = {**ACTIONS, **{kind.name: kind for kind in (RegionDescribed, ProjectDescribed)}}
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in KINDS.items()}
 _ENCODER = msgspec.json.Encoder()
 
 # (name, schema) of an older form -> the body of the next schema. Stored bytes are never rewritten.
@@ -244,7 +244,7 @@ def encode(fact: Fact) -> bytes:
 
 def decode(name: str, schema: int, body: bytes) -> Fact:
     """The fact in a stored body of any schema version that was ever written; raises `UnknownEvent`."""
-    kind = _KINDS.get(name)
+    kind = KINDS.get(name)
     if kind is None or schema > kind.schema:
         raise UnknownEvent(f"{name} {schema}")
     if schema == kind.schema:
