@@ -157,7 +157,8 @@ def read_reply(call: Call, body: bytes, tag: str, headers: Sequence[tuple[bytes,
         (b"vary", b"Authorization, Accept-Language"),
         *headers,
     ]
-    asked = call.header(b"if-none-match")
+    # On a write, which has been stored by now, it is no question.
+    asked = call.header(b"if-none-match") if call.method == "GET" else None
     if asked and (asked.strip() == "*" or f'"{tag}"' in [t.strip().removeprefix("W/") for t in asked.split(",")]):
         return Reply(304, b"", shared)
     return Reply(200, body, shared)
