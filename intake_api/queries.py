@@ -113,7 +113,8 @@ def _one(query: dict[str, list[str]], name: str, default: str) -> str:
 
 def _limit(query: dict[str, list[str]]) -> int:
     text = _one(query, "limit", str(_PAGE))
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= _LARGEST_PAGE:
+    # Of any length, while int() has a limit of its own.
+    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= _LARGEST_PAGE:
         raise UnknownParameter("invalid_parameter", "limit")
     return int(text)
 

@@ -22,7 +22,10 @@ async def readyz(call: Call) -> Reply:
     try:
         async with asyncio.timeout(1):
             head = await services.log.read.head()
+            writable = await services.log.read.is_writable()
     except (TimeoutError, Unavailable):
+        return problem(call, "unavailable", headers=[(b"retry-after", b"2")])
+    if not writable:
         return problem(call, "unavailable", headers=[(b"retry-after", b"2")])
     if not services.log.accepts:
         return problem(call, "overloaded", headers=[(b"retry-after", b"1")])

@@ -3,9 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
+
 from services.embedded_postgres import EmbeddedPostgres
 from services.migrations import is_current, migrate
 from services.settings import Settings
+
+_OTHERS = """
+SELECT 1 FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 class TablesBehind(Exception):
@@ -18,11 +25,12 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 
 
 @contextmanager
-def running_database(settings: Settings) -> Iterator[str]:
+def running_database(settings: Settings, owned: bool = False) -> Iterator[str]:
     """The URL of a database with tables up to date.
 
-    Embedded: started if it isn't running, migrated, and stopped again by whoever started it. On a given URL nothing
-    is changed: `TablesBehind` if a migration is missing.
+    Embedded: started if it isn't running, migrated, and stopped again by whoever started it, or adopted it as its own
+    (`owned`), unless somebody else is connected. On a given URL nothing is changed: `TablesBehind` if a migration is
+    missing.
     """
     if settings.database_url:
         if not is_current(settings.database_url):
@@ -36,5 +44,13 @@ def running_database(settings: Settings) -> Iterator[str]:
         migrate(server.url())
         yield server.url()
     finally:
-        if started:
+        if (started or owned) and not _others_are_connected(server.url()):
             server.stop()
+
+
+def _others_are_connected(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            return bool(connection.execute(_OTHERS).fetchone())
+    except psycopg.Error:
+        return False

@@ -55,7 +55,7 @@ def serve(
         # Ctrl-C and a service manager's stop both end in the same orderly way down, the embedded server last.
         signal.signal(signal.SIGTERM, _interrupt)
         try:
-            with running_database(settings) as url:
+            with running_database(settings, owned=True) as url:
                 os.environ["ANJUAN_RUNNING_DATABASE"] = url
                 if demo:
                     _greet(settings, host, port, url)

@@ -81,6 +81,10 @@ class Reader:
         """The ledger's last position."""
         return await self.look(_head)
 
+    async def is_writable(self) -> bool:
+        """Whether the database takes writes: not a standby, not read-only."""
+        return bool((await self.rows(sql.IS_WRITABLE, []))[0][0])
+
     async def history(self, stream: UUID, after: int = 0) -> tuple[Head, list[Record]]:
         """The stream's records above version `after`, and a head that they reflect at least."""
 

@@ -4,6 +4,8 @@ LOCK_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head FOR UPDATE"
 
 READ_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head"
 
+IS_WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+
 # Everything that a batch's fate depends on, in one statement: rows of one shape, told apart by the first column.
 # LATERAL … LIMIT 1 keeps each probe a walk down one index, whatever the planner thinks of an array's length.
 VERSION, ANSWER, DATA_KEY, CLAIM, NUMBER = range(5)
