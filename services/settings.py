@@ -45,6 +45,8 @@ class Settings:
         self._values = {setting.name: _value(setting, environment) for setting in SETTINGS}
         self.data = Path(self._values["ANJUAN_DATA"]).resolve()
         self.database_url = self._values["ANJUAN_DATABASE_URL"]
+        if self.database_url and not self.database_url.startswith("postgresql://"):
+            raise BadSetting("ANJUAN_DATABASE_URL does not begin with postgresql://")
         self.pg_bin = Path(self._values["ANJUAN_PG_BIN"]) if self._values["ANJUAN_PG_BIN"] else None
         self.host = self._values["ANJUAN_HOST"]
         self.port = self._number("ANJUAN_PORT", 65535)

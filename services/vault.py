@@ -31,7 +31,9 @@ _WRAP = b"anjuan.data-key.1"
 _BOUND = b"anjuan.field.1"
 _MARK = b"\xff"
 _JSON = msgspec.json.Encoder()
+_JSON_TEXT = msgspec.json.Decoder(str)
 _CACHED_KEYS = 50_000
+_RECENT_TEXTS = 20_000
 
 _F = TypeVar("_F", bound=Fact)
 
@@ -66,6 +68,8 @@ class Vault:
         self._keys: dict[bytes, _DataKey] = {}
         self._by_person: dict[bytes, bytes] = {}
         self._hashes: dict[str, bytes] = {}
+        # Texts opened lately, as JSON, by their mark. They live no longer than the keys that would open them again.
+        self._recent: dict[bytes, bytes] = {}
 
     async def seal(self, fact: _F, stream: UUID, version: int, fresh: Collection[UUID] = ()) -> tuple[_F, Seals]:
         """The fact with every personal field as a token. `fresh`: cases and complaints that this very fact begins."""
@@ -78,7 +82,10 @@ class Vault:
         def close(text: str, field: SealedField, path: str, owner: Any) -> str:
             key = self._key_for(fact, stream, field, owner)
             used[key.wrapped.key_id] = key
-            return _closed(key, text, stream, version, path)
+            token = _closed(key, text, stream, version, path)
+            # Its answer shows it at once.
+            self._noted(_mark(field.kind, stream, version, path, token), text)
+            return token
 
         sealed = transform(fact, fields, close)
         new = tuple(key.wrapped for key in used.values() if not key.stored)
@@ -92,9 +99,9 @@ class Vault:
         parts = document.split(_MARK)
         if len(parts) == 1:
             return document
-        marks = [_read(mark) for mark in parts[1::2]]
-        await self._know({raw[:16] for _, _, raw in marks})
-        parts[1::2] = [self._shown(kind, binding, raw, masked) for kind, binding, raw in marks]
+        recent = self._recent
+        await self._know([_key_id(mark) for mark in parts[1::2] if mark not in recent])
+        parts[1::2] = [self._shown(mark, masked) for mark in parts[1::2]]
         return b"".join(parts)
 
     async def plain(self, fact: _F, stream: UUID, version: int) -> _F:
@@ -122,6 +129,7 @@ class Vault:
 
     def learn(self, existing: Iterable[WrappedKey], missing: Iterable[UUID]) -> None:
         """Another process was first with a key, or destroyed one: take its word."""
+        self._recent.clear()
         for key_id in missing:
             self._keys.pop(key_id.bytes, None)
         for wrapped in existing:
@@ -175,15 +183,23 @@ class Vault:
         self._keep(key)
         return key
 
-    def _shown(self, kind: str, binding: bytes, raw: bytes, masked: bool) -> bytes:
-        if masked and kind == "text":
+    def _shown(self, mark: bytes, masked: bool) -> bytes:
+        if masked and mark.startswith(b"text|"):
             return b"null"
-        text = self._opened(raw, binding)
-        if text is None:
-            return b"null"
-        if masked:
-            text = masked_phone(text) if kind == "phone" else masked_name(text)
-        return _JSON.encode(text)
+        known = self._recent.get(mark)
+        if known is None:
+            _, binding, token = mark.split(b"|")
+            text = self._opened(_raw(token), bytes.fromhex(binding.decode()))
+            if text is None:
+                return b"null"
+            known = self._noted(mark, text)
+        return _JSON.encode(_masked(mark, _JSON_TEXT.decode(known))) if masked else known
+
+    def _noted(self, mark: bytes, text: str) -> bytes:
+        if len(self._recent) >= _RECENT_TEXTS:
+            self._recent.clear()
+        known = self._recent[mark] = _JSON.encode(text)
+        return known
 
     def _opened(self, raw: bytes, binding: bytes) -> str | None:
         key = self._keys.get(raw[:16])
@@ -196,13 +212,15 @@ class Vault:
             return None
 
 
+def _mark(kind: str, stream: UUID, version: int, path: str, token: str) -> bytes:
+    return b"%b|%b|%b" % (kind.encode(), _binding(stream, version, path).hex().encode(), token.encode())
+
+
 def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) -> msgspec.Raw | None:
     """A sealed text as it stands in a document."""
     if token is None:
         return None
-    return msgspec.Raw(
-        b"\xff%b|%b|%b\xff" % (kind.encode(), _binding(stream, version, path).hex().encode(), token.encode())
-    )
+    return msgspec.Raw(_MARK + _mark(kind, stream, version, path, token) + _MARK)
 
 
 def marked_fact(fact: _F, stream: UUID, version: int) -> _F:
@@ -214,10 +232,12 @@ def marked_fact(fact: _F, stream: UUID, version: int) -> _F:
     return transform(fact, fields_of(fact.__class__), mark)
 
 
-def _read(mark: bytes) -> tuple[str, bytes, bytes]:
-    """A mark's kind, binding and sealed bytes."""
-    kind, binding, token = mark.split(b"|")
-    return kind.decode(), bytes.fromhex(binding.decode()), _raw(token)
+def _masked(mark: bytes, text: str) -> str:
+    return masked_phone(text) if mark.startswith(b"phone|") else masked_name(text)
+
+
+def _key_id(mark: bytes) -> bytes:
+    return _raw(mark[mark.rindex(b"|") + 1 :])[:16]
 
 
 def _raw(token: bytes) -> bytes:

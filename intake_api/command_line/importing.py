@@ -13,9 +13,14 @@ from rich.table import Table
 from intake_api.nyc311 import feeding
 from intake_api.nyc311.mapping import STEPS
 from intake_api.nyc311.plan import Plan, plan
-from intake_api.nyc311.sheet import Refused, read, write_report
+from intake_api.nyc311.sheet import Refused, Unreadable, read, write_report
 from intake_api.services import Services
+from services.event_log import Overloaded, Unavailable
 from services.settings import Settings
+
+
+class NotImported(Exception):
+    """What a person can mend; nothing that was stored is stored again by the next try."""
 
 
 class Imported(NamedTuple):
@@ -30,13 +35,20 @@ class Imported(NamedTuple):
 
 
 def import_nyc311(settings: Settings, url: str, file: Path, report: Path, create_directory: bool) -> Imported:
-    """Feed a file, write the report, print the summary; raises `Unreadable` and, with no database, `Unavailable`."""
-    sheet = read(file)
-    # A path that cannot be written is known before anything is stored.
-    write_report(report.with_name(f"{report.name}.new"), sheet.header, ())
-    imported = asyncio.run(_feed(settings, url, plan(sheet.rows), create_directory))
+    """Feed a file, write the report, print the summary; raises `NotImported`."""
+    try:
+        sheet = read(file)
+        # A path that cannot be written is known before anything is stored.
+        with report.open("a"):
+            pass
+        imported = asyncio.run(_feed(settings, url, plan(sheet.rows), create_directory))
+    except Unreadable as fault:
+        raise NotImported(str(fault)) from None
+    except OSError as failure:
+        raise NotImported(f"{report} cannot be written: {failure.strerror}") from None
+    except (Unavailable, Overloaded):
+        raise NotImported("The database does not answer. Run it again: what is stored is not stored twice.") from None
     write_report(report, sheet.header, imported.refused)
-    report.with_name(f"{report.name}.new").unlink()
     _print(imported, report)
     return imported
 

@@ -5,12 +5,15 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
+import psycopg
 import typer
 import uvicorn
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from intake_api.access import Tokens
 from intake_api.command_line.database import TablesBehind, embedded, running_database
@@ -32,6 +35,13 @@ def explained() -> Iterator[None]:
         yield
     except (BadSetting, EmbeddedPostgresError) as fault:
         console.print(f"[red]{fault}[/red]")
+        raise typer.Exit(2) from None
+    except (psycopg.OperationalError, OperationalError):
+        console.print("[red]The database does not answer.[/red] See ANJUAN_DATABASE_URL")
+        raise typer.Exit(2) from None
+    except (psycopg.ProgrammingError, ArgumentError):
+        # Without its text, which may quote the URL and so a password.
+        console.print("[red]ANJUAN_DATABASE_URL is not the URL of a PostgreSQL database[/red]")
         raise typer.Exit(2) from None
     except TablesBehind:
         console.print("[red]The database's tables are behind this release.[/red] Run: anjuan migrate")
@@ -148,6 +158,42 @@ def issue(
             raise typer.Exit(2)
         tokens = Tokens(Settings.from_environment().key("ANJUAN_TOKEN_KEY"))
         print(tokens.issue(role, region or ["*"], unit, subject, days))
+
+
+@app.command()
+def demo() -> None:
+    """Play one believable case into the ledger; each time it runs, as a new case."""
+    from intake_api.command_line.demo import play
+
+    with explained():
+        settings = Settings.from_environment()
+        with running_database(settings) as url:
+            case_no = play(settings, url)
+        base = f"http://{settings.host}:{settings.port}"
+        print("TOKEN=$(anjuan token issue --role manager --region GD | tail -n 1)")
+        print(f'curl -s -H "Authorization: Bearer $TOKEN" {base}/v1/cases/{case_no}')
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, also compressed (.gz).")],
+    format: Annotated[Literal["nyc311"], typer.Option(help="nyc311: service requests of New York's 311.")],
+    create_directory: Annotated[bool, typer.Option(help="Describe the regions and projects not there yet.")] = False,
+    report: Annotated[Path, typer.Option(help="Where each refused step goes, to correct and import again.")] = Path(
+        "report.csv"
+    ),
+) -> None:
+    """Import complaints through the same rules; running it again (for 90 days) stores nothing twice."""
+    from intake_api.command_line.importing import NotImported, import_nyc311
+
+    with explained():
+        settings = Settings.from_environment()
+        try:
+            with running_database(settings) as url:
+                import_nyc311(settings, url, file, report, create_directory)
+        except NotImported as fault:
+            console.print(f"[red]{fault}[/red]")
+            raise typer.Exit(2) from None
 
 
 @app.command("stop-database")

@@ -135,10 +135,17 @@ async def _all_of(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         finally:
             gate.release()
 
-    async with asyncio.TaskGroup() as group:
-        for piece in work:
-            await gate.acquire()
-            group.create_task(one(piece))
+    pieces = iter(work)
+    try:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await gate.acquire()
+                piece = next(pieces, None)
+                if piece is None:
+                    break
+                group.create_task(one(piece))
+    except* Unavailable:
+        raise Unavailable("the database does not answer") from None
 
 
 async def _patiently(ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:

@@ -8,7 +8,7 @@ that of *another tenant*. A tenant who calls twice therefore counts twice; the c
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -101,16 +101,14 @@ def mapped(row: Row) -> Mapped:
 
 
 def instant(text: str, column: str) -> datetime:
-    """New York's clock. An hour that comes twice is the first; one that is skipped is read as if clocks stood still."""
+    """New York's clock, in UTC. An hour that comes twice is the first; a skipped one is read on the clock before it."""
     if not text:
         raise Unusable("missing_time", f"{column} is empty")
     for form in _TIMES:
         try:
-            local = datetime.strptime(text, form).replace(tzinfo=NEW_YORK)
-            local.timestamp()
+            return datetime.strptime(text, form).replace(tzinfo=NEW_YORK).astimezone(UTC)
         except (ValueError, OverflowError):
             continue
-        return local
     raise Unusable("unreadable_time", f"{column} is no date and time like 02/28/2023 11:43:13 PM")
 
 
@@ -145,8 +143,9 @@ def _complaint(row: Row) -> Request:
     region, bbl = _building(row)
     if kind not in CATEGORIES:
         raise Unusable("unknown_complaint_type", f"Complaint Type {kind!r} has no category")
+    day = at.astimezone(NEW_YORK).date()
     complaint: dict[str, Any] = {
-        "obtained_at": _said(at),
+        "obtained_at": format_instant(at),
         "obtained_by": "NYC 311",
         "channel": CHANNELS.get(row.values["Open Data Channel Type"].upper(), "other"),
         "household": household(row),
@@ -157,8 +156,8 @@ def _complaint(row: Row) -> Request:
         "project": f"BBL-{bbl}",
         "region": region,
         "category": CATEGORIES[kind],
-        "title": f"{kind}, {at:%Y-%m-%d}",
-        "external_ref": f"nyc311:{bbl}:{kind}:{at:%Y-%m-%d}",
+        "title": f"{kind}, {day}",
+        "external_ref": f"nyc311:{bbl}:{kind}:{day}",
         **complaint,
     }
     return Request(row, "received", at, f"nyc311:{key}:received", {"type": "received", **complaint}, opening)
@@ -198,20 +197,16 @@ def _later(row: Row, step: str, complaint: Request) -> Request:
     """A contact, an attempt or the closing; what the row does not say (who follows up, say) is left out."""
     if step == "closed":
         at = instant(row.values["Closed Date"], "Closed Date")
-        if at.timestamp() < complaint.at.timestamp():
+        if at < complaint.at:
             raise Unusable("closed_before_opened", "Closed Date lies before Created Date")
-        body: dict[str, Any] = {"occurred_at": _said(at), "decision": row.values["Resolution Description"]}
+        body: dict[str, Any] = {"occurred_at": format_instant(at), "decision": row.values["Resolution Description"]}
     else:
         # The city gives the day only: its midnight.
         column = "Resolution Action Updated Date" if row.values["Resolution Action Updated Date"] else "Closed Date"
         at = instant(row.values[column], column)
         body = {"households": [household(row)]}
         if step == "responded":
-            body |= {"contacted_at": _said(at)}
+            body |= {"contacted_at": format_instant(at)}
         else:
-            body |= {"attempted_at": _said(at), "channel": "visit", "outcome": "no_answer"}
+            body |= {"attempted_at": format_instant(at), "channel": "visit", "outcome": "no_answer"}
     return Request(row, step, at, f"nyc311:{row.values['Unique Key']}:{step}", {"type": step, **body})
-
-
-def _said(at: datetime) -> str:
-    return format_instant(at)

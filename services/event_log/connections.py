@@ -38,9 +38,9 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-async def connect(url: str) -> Connection:
-    """One connection of its own; raises `psycopg.OperationalError` within 2 s."""
-    return await psycopg.AsyncConnection.connect(url, **OPTIONS)
+async def connect(url: str, more: str = "") -> Connection:
+    """One connection of its own, with more server settings; raises `psycopg.OperationalError` within 2 s."""
+    return await psycopg.AsyncConnection.connect(url, **{**OPTIONS, "options": f"{_SERVER_LIMITS} {more}"})
 
 
 def cut(connection: Connection) -> None:

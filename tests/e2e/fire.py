@@ -90,9 +90,7 @@ def _insert_by_hand(connection: psycopg.Connection) -> tuple[int, bytes]:
     position, recorded_at, stream = head[0] + 1, head[1] + timedelta(microseconds=1), uuid4()
     body = b'{"id":"%s"}' % str(stream).encode()
     row = (position, stream, 1, "noted", 1, ACTOR, "north", recorded_at, body)
-    connection.execute(
-        "INSERT INTO events VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", [*row, header_hash(*row)]
-    )
+    connection.execute("INSERT INTO events VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", [*row, header_hash(*row)])
     connection.execute("UPDATE ledger_head SET position = %s, recorded_at = %s", [position, recorded_at])
     return position, body
 
@@ -102,9 +100,7 @@ def race(url: str, stream: UUID, versions: int, start: Barrier, seed: int) -> tu
     return uvloop.run(_race(url, stream, versions, start, random.Random(seed)))
 
 
-async def _race(
-    url: str, stream: UUID, versions: int, start: Barrier, chance: random.Random
-) -> tuple[list[int], int]:
+async def _race(url: str, stream: UUID, versions: int, start: Barrier, chance: random.Random) -> tuple[list[int], int]:
     won: list[int] = []
     lost = 0
 

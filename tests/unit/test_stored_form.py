@@ -32,7 +32,8 @@ LAID_DOWN = (
     + (1795421159123456).to_bytes(8, "big")
     + b"\x00\x08received"
     + b"\x00\x12agent/north/li.wei"
-    + b"\x00\x06" + "华北".encode()
+    + b"\x00\x06"
+    + "华北".encode()
     + sha256(RECEIVED["body"]).digest()
 )
 

@@ -1,0 +1,19 @@
+"""One app for all tests of the contract: each makes regions of its own, so none sees another's cases."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.embedded_postgres import EmbeddedPostgres
+from tests.conftest import fresh_database
+from tests.contract.house import House, open_house
+
+
+@pytest.fixture(scope="session")
+async def house(
+    cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory, anyio_backend: object
+) -> AsyncIterator[House]:
+    """The running app; the first answers of its life are its directory's."""
+    with fresh_database(cluster) as url:
+        async with open_house(url, tmp_path_factory.mktemp("keys")) as opened:
+            yield opened
