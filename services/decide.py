@@ -69,7 +69,8 @@ def decide(case: Case, command: ActionBody, at: datetime, new_id: NewId) -> Acti
     """The fact that the command becomes on this case; raises `Refusal` (409) or `Malformed` (422)."""
     match command:
         case Warn():
-            _require(case.stage == "risk", Rule.NOT_AT_RISK_STAGE, Unmet("stage", "risk", case.stage))
+            if case.stage != "risk":
+                raise Refusal(Rule.NOT_AT_RISK_STAGE, [Unmet("stage", "risk", case.stage)])
             return Warned(unrest=command.unrest, **_common(command, command.occurred_at, at, new_id))
         case Receive():
             return Received(
@@ -105,7 +106,7 @@ def decide(case: Case, command: ActionBody, at: datetime, new_id: NewId) -> Acti
 
 def _attempt(case: Case, command: AttemptContact, at: datetime, new_id: NewId) -> ContactAttempted:
     for complaint in _targets(case, command.complaints or (), command.households or ()):
-        _not_before_obtained(complaint, command.attempted_at, Rule.ATTEMPTED_BEFORE_OBTAINED)
+        _obtained_by(complaint.obtained_at, command.attempted_at, Rule.ATTEMPTED_BEFORE_OBTAINED)
     return ContactAttempted(
         complaints=command.complaints or (),
         households=command.households or (),
@@ -122,7 +123,7 @@ def _respond(case: Case, command: Respond, at: datetime, new_id: NewId) -> Respo
         _someone_to_answer(case, command.contacted_at)
     elif ids:
         for complaint in _targets(case, ids, ()):
-            _not_before_obtained(complaint, command.contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
+            _obtained_by(complaint.obtained_at, command.contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
     else:
         _someone_in_each(case, command.households or (), command.contacted_at)
     return Responded(
@@ -137,9 +138,9 @@ def _respond(case: Case, command: Respond, at: datetime, new_id: NewId) -> Respo
 
 def _someone_to_answer(case: Case, contacted_at: datetime) -> None:
     first = min((c.obtained_at for c in case.complaints.values()), default=None)
-    _require(first is not None, Rule.NOTHING_TO_ANSWER, Unmet("complaints", "≥ 1", "0"))
-    if first is not None:
-        _require(first <= contacted_at, Rule.ANSWERED_BEFORE_OBTAINED, *_figures(first, contacted_at))
+    if first is None:
+        raise Refusal(Rule.NOTHING_TO_ANSWER, [Unmet("complaints", "≥ 1", "0")])
+    _obtained_by(first, contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
 
 
 def _someone_in_each(case: Case, households: tuple[str, ...], contacted_at: datetime) -> None:
@@ -147,7 +148,7 @@ def _someone_in_each(case: Case, households: tuple[str, ...], contacted_at: date
     _complaining(case, households)
     for household in households:
         first = min(c.obtained_at for c in named(case, (), [household]))
-        _require(first <= contacted_at, Rule.ANSWERED_BEFORE_OBTAINED, *_figures(first, contacted_at))
+        _obtained_by(first, contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
 
 
 def _targets(case: Case, complaints: tuple[UUID, ...], households: tuple[str, ...]) -> list[Complaint]:
@@ -176,17 +177,11 @@ def _complaining(case: Case, households: Iterable[str]) -> None:
         raise Malformed(faults, "unknown_household")
 
 
-def _require(holds: bool, rule: Rule, *unmet: Unmet) -> None:
-    if not holds:
-        raise Refusal(rule, unmet)
-
-
-def _figures(obtained_at: datetime, contacted_at: datetime) -> tuple[Unmet]:
-    return (Unmet("contacted_at", f"≥ {format_instant(obtained_at)}", format_instant(contacted_at)),)
-
-
-def _not_before_obtained(complaint: Complaint, contacted_at: datetime, rule: Rule) -> None:
-    _require(complaint.obtained_at <= contacted_at, rule, *_figures(complaint.obtained_at, contacted_at))
+def _obtained_by(obtained_at: datetime, contacted_at: datetime, rule: Rule) -> None:
+    """Nobody is contacted about a complaint that nobody has obtained yet."""
+    if obtained_at > contacted_at:
+        required = f"≥ {format_instant(obtained_at)}"
+        raise Refusal(rule, [Unmet("contacted_at", required, format_instant(contacted_at))])
 
 
 def _common(command: Command, occurred_at: datetime | None, at: datetime, new_id: NewId) -> dict[str, Any]:
