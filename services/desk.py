@@ -8,6 +8,7 @@ state that may be old, is judged again on a fresh one.
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from random import uniform
 from typing import NamedTuple
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -40,8 +41,10 @@ from services.identifiers import uuid7
 from services.rules import Fault, Malformed, Refusal
 from services.vault import Seals, Vault
 
-# Losing a race again and again would mean a caller waits for ever; five seconds hold about this many tries.
-_TRIES = 40
+# Losing a race again and again would mean a caller waits for ever; the route's five seconds hold about this many tries.
+_TRIES = 500
+# Seconds at most to stand aside after a lost race: in step with another process, one could lose every time (seen).
+_ASIDE = 0.005
 
 
 class Written(NamedTuple):
@@ -171,6 +174,7 @@ class Desk:
                 return await self._act(case, command, request, render)
             except VersionConflict:
                 fresh = True
+                await asyncio.sleep(uniform(0, _ASIDE))
             except KeysChanged as changed:
                 self._vault.learn(changed.existing, changed.missing)
             except KeyTaken as taken:
