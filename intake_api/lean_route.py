@@ -49,6 +49,7 @@ class LeanRoute(APIRoute):
             reply = reply_to(fault, call)
             if reply.status == 500:
                 services.report(fault)
+        scope["status"] = reply.status
         await reply.send(send, services.epoch)
 
 
@@ -83,6 +84,7 @@ class Dispatcher:
         call = Call(scope, receive, send)
         allowed = [(b"allow", ", ".join(sorted(methods)).encode())]
         reply = problem(call, "method_not_allowed", headers=allowed) if methods else problem(call, "not_found")
+        scope["status"] = reply.status
         await reply.send(send, scope["app"].state.services.epoch)
 
     def _found(self, path: str) -> tuple[dict[str, LeanRoute], dict[str, str]]:
