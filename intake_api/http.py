@@ -74,7 +74,7 @@ class Call(Request):
     @property
     def services(self) -> Any:
         """What `create_app` joined."""
-        return self.scope["app"].state.services
+        return self.scope["app"].services
 
     def header(self, name: bytes) -> str | None:
         """A header's value; the last one counts."""
@@ -87,7 +87,7 @@ class Call(Request):
     @property
     def language(self) -> str:
         """``zh`` or ``en`` by Accept-Language, else the configured one."""
-        return preferred_language(self.header(b"accept-language")) or self.scope["app"].state.language
+        return preferred_language(self.header(b"accept-language")) or self.scope["app"].services.settings.language
 
     async def raw_body(self, limit: int = MAX_BODY) -> bytes:
         """The body; raises `TooLarge` before reading beyond the limit, `UnsupportedMediaType` if it is not JSON."""

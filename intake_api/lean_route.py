@@ -39,16 +39,22 @@ class LeanRoute(APIRoute):
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(scope, receive, send)
-        services: Services = scope["app"].state.services
+        services: Services = scope["app"].services
+        task = services.deadlines.begin(self.deadline)
         try:
-            async with asyncio.timeout(self.deadline):
-                reply = await self.handler(call)
+            reply = await self.handler(call)
+        except asyncio.CancelledError:
+            if not services.deadlines.end(task):
+                raise
+            reply = reply_to(TimeoutError(), call)
         except ClientDisconnect:
             return
         except Exception as fault:
             reply = reply_to(fault, call)
             if reply.status == 500:
                 services.report(fault)
+        finally:
+            services.deadlines.end(task)
         scope["status"] = reply.status
         await reply.send(send, services.epoch)
 
@@ -85,7 +91,7 @@ class Dispatcher:
         allowed = [(b"allow", ", ".join(sorted(methods)).encode())]
         reply = problem(call, "method_not_allowed", headers=allowed) if methods else problem(call, "not_found")
         scope["status"] = reply.status
-        await reply.send(send, scope["app"].state.services.epoch)
+        await reply.send(send, scope["app"].services.epoch)
 
     def _found(self, path: str) -> tuple[dict[str, LeanRoute], dict[str, str]]:
         """The routes of a path by method, and what its variable parts are."""

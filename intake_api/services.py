@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import structlog
 
 from intake_api.access import Forbidden, Tokens
+from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from services.caller import Caller
 from services.case import Case
@@ -31,6 +32,7 @@ class Services:
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
+        self.deadlines = Deadlines()
         self.epoch = 1
 
     def now(self) -> datetime:

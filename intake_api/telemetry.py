@@ -2,11 +2,12 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import cache
 from time import perf_counter
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 REQUESTS = Counter("anjuan_requests_total", "Requests answered", ["method", "route", "status"])
@@ -32,6 +33,24 @@ def configure_logs(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
+
+
+def serve_metrics(host: str, port: int) -> Callable[[], None]:
+    """Serve /metrics on a port of its own (0: not at all); gives what stops it. Of several workers the first has it."""
+    if not port:
+        return lambda: None
+    try:
+        server, thread = start_http_server(port, host)
+    except OSError as failure:
+        structlog.get_logger().warning("metrics", port=port, fault=failure.strerror)
+        return lambda: None
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
 
 
 @cache

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from itertools import count
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -79,11 +79,17 @@ class Ledger:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="recorder", daemon=True)
         self._thread.start()
+        self._door = Lock()
+        self._closing = False
         self.log = self.call(_opened(url))
 
     def submit(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
-        """Start work on the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Start work on the loop; OperationalError once it is closing."""
+        with self._door:
+            if self._closing:
+                work.close()
+                raise OperationalError("the ledger is closed")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def call(self, work: Coroutine[Any, Any, _T]) -> _T:
         """The result of work on the loop; failures in the library's words."""
@@ -93,15 +99,28 @@ class Ledger:
             raise IntegrityError(str(lost)) from lost
         except (Unavailable, Overloaded) as failure:
             raise OperationalError(str(failure) or "overloaded") from failure
+        except CancelledError:
+            raise OperationalError("the ledger was closed meanwhile") from None
 
     def close(self) -> None:
-        """Store what is waiting, then end the thread; a second call does nothing."""
-        if self._loop.is_closed():
-            return
-        self.call(self.log.__aexit__())
+        """Store what is waiting, end what still reads, then the thread; a second call does nothing."""
+        with self._door:
+            if self._closing:
+                return
+            self._closing = True
+            # Behind everything that was let in: nobody is left waiting for an answer that never comes.
+            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        ending.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        await self.log.__aexit__()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _opened(url: str) -> EventLog:

@@ -12,9 +12,8 @@ from uuid import uuid4
 
 import httpx
 import jsonschema_rs
-from fastapi import FastAPI
 
-from intake_api.app import create_app
+from intake_api.app import Anjuan, create_app
 from intake_api.services import Services
 from services.settings import Settings
 
@@ -130,9 +129,9 @@ class Caller:
 class House:
     """The app with its callers."""
 
-    def __init__(self, app: FastAPI, client: httpx.AsyncClient, judge: Judge) -> None:
+    def __init__(self, app: Anjuan, client: httpx.AsyncClient, judge: Judge) -> None:
         self.app, self.client, self.judge = app, client, judge
-        self.services: Services = app.state.services
+        self.services: Services = app.services
 
     def caller(self, role: str, *regions: str, subject: str | None = None, unit: str = "region") -> Caller:
         token = self.services.tokens.issue(role, list(regions) or ["*"], unit, subject, 1)
