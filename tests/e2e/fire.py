@@ -59,13 +59,26 @@ async def _commit_many(url: str, appends: int, tasks: int, chance: random.Random
     async def committer(log: EventLog) -> None:
         stream, version = uuid4(), 0
         for _ in range(appends // tasks):
-            appended = await log.append(proposal(stream, version, str(uuid4()), chance.randint(1, 3)))
-            version = appended.records[-1].version
-            acknowledged.extend((record.position, record.body) for record in appended.records)
+            name = str(uuid4())
+            stored = await _settled(log, proposal(stream, version, name, chance.randint(1, 3), name))
+            version += len(stored)
+            acknowledged.extend(stored)
 
     async with EventLog(url) as log:
         await asyncio.gather(*(committer(log) for _ in range(tasks)))
     return acknowledged
+
+
+async def _settled(log: EventLog, asked: Proposal) -> list[tuple[int, bytes]]:
+    """As a client does: the same key again while nobody could say what became of it."""
+    while True:
+        try:
+            return [(record.position, record.body) for record in (await log.append(asked)).records]
+        except KeyTaken as taken:
+            first = taken.stored.position - len(asked.facts) + 1
+            return [(first + offset, fact.body) for offset, fact in enumerate(asked.facts)]
+        except TROUBLE:
+            await asyncio.sleep(0.05)
 
 
 def commit_by_hand(url: str, transactions: int, seed: int) -> list[tuple[int, bytes]]:
