@@ -86,7 +86,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
     """The hot ones first: a router tries them in order."""
     routes = [
         _route("POST", "/v1/cases/{case_id}/actions", cases.append_action, "Written", (200, 201, *_WRITE), "Action"),
-        _route("POST", "/v1/cases", cases.open_case, "Case", (201, *_WRITE), "OpenCase"),
+        _route("POST", "/v1/cases", cases.open_case, "OpenedCase", (201, *_WRITE), "OpenCase"),
         _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ),
         _route("GET", "/v1/cases", queries.list_cases, "CasePage", _READ, extra=_LISTED),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),

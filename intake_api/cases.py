@@ -33,7 +33,8 @@ async def open_case(call: Call) -> Reply:
     command = await _command(services, OPENING, raw, value, key)
 
     def render(written: Written) -> bytes:
-        return case_view.encode(case_view.whole(written.case, services.directory, written.record.recorded_at))
+        now = written.record.recorded_at
+        return case_view.encode(case_view.opened(written.case, services.directory, now, written.similar))
 
     answered = await services.desk.open(command, Request(caller, key), render)
     return await _written(services, answered, located=True)

@@ -145,6 +145,20 @@ class Case(CaseHead):
     inconsistencies: list[Any]
 
 
+class PossibleDuplicate(Shown):
+    """An open case of the same project and category, opened within 30 days of this one."""
+
+    case_id: str
+    case_no: str
+    opened_at: Instant
+
+
+class OpenedCase(Case):
+    """投诉事件. The whole case as it was opened, and up to ten that it may repeat, the newest first."""
+
+    possible_duplicates: list[PossibleDuplicate]
+
+
 class Actor(Shown):
     """Whose token recorded it."""
 
@@ -289,6 +303,7 @@ class Problem(BaseModel):
 
 SHOWN = (
     Case,
+    OpenedCase,
     CaseHead,
     Written,
     CasePage,

@@ -3,7 +3,7 @@
 A case's head has no arrays. What the service does not judge yet stands as null, so that its name is already there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from grading_engine.duties import respond_duty
 from grading_engine.policy import shipped
 from services.case import Case, Complaint
 from services.directory import Directory, Entry, first_responsible, in_force
-from services.event_log import Record
+from services.event_log import Record, Similar
 from services.events import Action, Complainant, ProjectDescribed, Received, Responded
 from services.vault import marked, marked_fact
 
@@ -86,6 +86,12 @@ def whole(case: Case, directory: Directory, now: datetime) -> dict[str, Any]:
         "next_actions": next_actions(case),
         "inconsistencies": [],
     }
+
+
+def opened(case: Case, directory: Directory, now: datetime, similar: Sequence[Similar]) -> dict[str, Any]:
+    """The whole case just opened, with those that it may repeat."""
+    duplicates = [{"case_id": one.stream, "case_no": one.case_no, "opened_at": one.opened_at} for one in similar]
+    return {**whole(case, directory, now), "possible_duplicates": duplicates}
 
 
 def complaint(case: Case, one: Complaint) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from services.commands import Command, OpenCase
 from services.decide import ActionBody, decide, open_case
 from services.directory import Directory
 from services.event_log import (
+    Begun,
     Claim,
     ClaimTaken,
     EventLog,
@@ -31,8 +32,10 @@ from services.event_log import (
     KeysChanged,
     KeyTaken,
     Overloaded,
+    Placed,
     Proposal,
     Record,
+    Similar,
     StoredAnswer,
     VersionConflict,
 )
@@ -48,11 +51,12 @@ _ASIDE = 0.005
 
 
 class Written(NamedTuple):
-    """One stored action with the case after it; texts sealed."""
+    """One stored action with the case after it, texts sealed; `similar`: to a case that it opens."""
 
     action: Action
     record: Record
     case: Case
+    similar: Sequence[Similar] = ()
 
 
 class Answered(NamedTuple):
@@ -220,24 +224,33 @@ class Desk:
         body = events.encode(action)
         written: list[Written] = []
 
-        def answer(records: Sequence[Record]) -> bytes:
-            (record,) = records
+        def answer(placed: Placed) -> bytes:
+            record = placed.record
             stored = action
             if case.version == 0:
                 stored = decoded_action(record)
-            written[:] = [Written(stored, record, step(case, record, stored))]
+            written[:] = [Written(stored, record, step(case, record, stored), placed.similar)]
             return render(written[0])
 
-        fact = Fact(case.case_id, action.name, action.schema, region, body, numbered=case.version == 0)
+        begun = _beginning(action)
+        fact = Fact(
+            stream=case.case_id,
+            name=action.name,
+            schema=action.schema,
+            region=region,
+            body=body,
+            begun=begun,
+            key=request.key,
+            answer=answer,
+            claim=claim,
+            is_open=True if begun else None,
+        )
         try:
             appended = await self._log.append(
                 Proposal(
                     actor=request.caller.actor,
                     reads={case.case_id: case.version},
                     facts=(fact,),
-                    answer=answer,
-                    key=request.key,
-                    claim=claim,
                     new_keys=seals.new,
                     used_keys=seals.used,
                 ),
@@ -249,7 +262,7 @@ class Desk:
         self._vault.confirm(seals)
         self._cases.keep(written[0].case)
         record = appended.records[0]
-        return Answered(201, appended.document, record.stream, record.version, record.position)
+        return Answered(201, appended.documents[0], record.stream, record.version, record.position)
 
     async def _newest(self, case: Case, fresh: bool) -> Case:
         if fresh:
@@ -298,6 +311,12 @@ def _replayed(stored: StoredAnswer, key: IdempotencyKey | None) -> Answered:
     if key is None or stored.digest != key.digest:
         raise KeyReused
     return Answered(stored.status, stored.document, stored.stream, stored.version, stored.position, replayed=True)
+
+
+def _beginning(action: Action) -> Begun | None:
+    """The case that this action opens, if it does."""
+    opening = action.opening
+    return Begun(opening.project, opening.category, action.occurred_at) if opening else None
 
 
 def _begun(action: Action) -> tuple[UUID, ...]:

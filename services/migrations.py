@@ -26,13 +26,13 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def migrate(url: str) -> None:
-    """Upgrade to the newest tables; one process at a time, the others wait and find nothing to do."""
+def migrate(url: str, revision: str = "head") -> None:
+    """Upgrade to the newest tables, or to older ones; one process at a time, the others wait and find nothing to do."""
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
         connection.commit()
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), revision)
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
         connection.commit()
 

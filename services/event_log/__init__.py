@@ -4,6 +4,7 @@ from services.event_log.log import EventLog
 from services.event_log.plan import Head, number_of
 from services.event_log.proposal import (
     Appended,
+    Begun,
     Claim,
     ClaimTaken,
     Fact,
@@ -11,8 +12,10 @@ from services.event_log.proposal import (
     KeysChanged,
     KeyTaken,
     Overloaded,
+    Placed,
     Proposal,
     Rejected,
+    Similar,
     StoredAnswer,
     Unavailable,
     VersionConflict,
@@ -22,6 +25,7 @@ from services.event_log.record import Record, is_intact
 
 __all__ = [
     "Appended",
+    "Begun",
     "Claim",
     "ClaimTaken",
     "EventLog",
@@ -31,9 +35,11 @@ __all__ = [
     "KeyTaken",
     "KeysChanged",
     "Overloaded",
+    "Placed",
     "Proposal",
     "Record",
     "Rejected",
+    "Similar",
     "StoredAnswer",
     "Unavailable",
     "VersionConflict",

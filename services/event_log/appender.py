@@ -11,13 +11,15 @@ from typing import Any
 import psycopg
 
 from services.event_log import statements as sql
-from services.event_log.arrays import byteas, instants, int2s, int4s, int8s, register, texts, uuids
+from services.event_log.arrays import bools, byteas, instants, int2s, int4s, int8s, register, texts, uuids
 from services.event_log.connections import TRANSIENT, Connection, connect, cut
 from services.event_log.plan import Found, Head, Plan, settle
 from services.event_log.proposal import (
     Appended,
+    Begun,
     Overloaded,
     Proposal,
+    Similar,
     StoredAnswer,
     Unavailable,
     WrappedKey,
@@ -33,7 +35,8 @@ _GIVE_UP_AFTER = 5.0
 _PAUSE = 0.05
 
 # Its statements are probes by index whatever the arrays hold, so planning them anew each time gains nothing (10 %).
-_PLANNED_ONCE = "-c plan_cache_mode=force_generic_plan"
+# A plan made while a table was small must stay a probe when it has grown.
+_PLANNED_ONCE = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 
 _Outcomes = list[Appended | Exception]
 
@@ -223,16 +226,19 @@ async def _look(connection: Connection, proposals: Sequence[Proposal]) -> Found:
         await connection.execute("BEGIN", prepare=False)
         head = await connection.execute(sql.LOCK_HEAD, binary=True)
         # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
-        rows = await connection.execute(sql.LOOK, _asked(proposals), binary=True)
+        begun = list({fact.begun for proposal in proposals for fact in proposal.facts if fact.begun})
+        rows = await connection.execute(sql.LOOK, _asked(proposals, begun), binary=True)
         locked = await head.fetchone()
         if locked is None:
             raise RuntimeError("the ledger has no head row: run the migrations")
-        return _found(Head(*locked), await rows.fetchall())
+        return _found(Head(*locked), await rows.fetchall(), begun)
 
 
-def _asked(proposals: Sequence[Proposal]) -> list[object]:
-    keys = [proposal.key for proposal in proposals if proposal.key]
-    claims = [proposal.claim for proposal in proposals if proposal.claim]
+def _asked(proposals: Sequence[Proposal], begun: Sequence[Begun]) -> list[object]:
+    """The parameters of `LOOK`."""
+    facts = [fact for proposal in proposals for fact in proposal.facts]
+    keys = [fact.key for fact in facts if fact.key]
+    claims = [fact.claim for fact in facts if fact.claim]
     used = {key for p in proposals for key in p.used_keys} | {k.key_id for p in proposals for k in p.new_keys}
     return [
         uuids(list({stream for proposal in proposals for stream in proposal.reads})),
@@ -242,14 +248,17 @@ def _asked(proposals: Sequence[Proposal]) -> list[object]:
         byteas(list({key.person for p in proposals for key in p.new_keys if key.person})),
         texts([claim.region for claim in claims]),
         texts([claim.reference for claim in claims]),
-        texts(list({fact.region for p in proposals for fact in p.facts if fact.numbered})),
+        texts(list({fact.region for fact in facts if fact.begun})),
+        texts([one.project for one in begun]),
+        texts([one.category for one in begun]),
+        instants([one.opened_at for one in begun]),
     ]
 
 
-def _found(head: Head, rows: Sequence[tuple[Any, ...]]) -> Found:
-    """The rows of `LOOK`: kind, id, number, two texts, two byte strings, status, position."""
-    found = Found(head, {}, {}, {}, {}, {}, {})
-    for kind, ident, number, one, other, first, second, status, position in rows:
+def _found(head: Head, rows: Sequence[tuple[Any, ...]], begun: Sequence[Begun]) -> Found:
+    """The rows of `LOOK`: kind, id, number, two texts, two byte strings, status, position, instant."""
+    found = Found(head, {}, {}, {}, {}, {}, {}, {})
+    for kind, ident, number, one, other, first, second, status, position, instant in rows:
         if kind == sql.VERSION:
             found.versions[ident] = number
         elif kind == sql.ANSWER:
@@ -260,8 +269,10 @@ def _found(head: Head, rows: Sequence[tuple[Any, ...]]) -> Found:
                 found.persons[second] = key
         elif kind == sql.CLAIM:
             found.claims[one, other] = ident
-        else:
+        elif kind == sql.NUMBER:
             found.numbers[one] = (other, number)
+        else:
+            found.similar.setdefault(begun[number - 1], []).append(Similar(ident, one, instant))
     return found
 
 
@@ -277,16 +288,18 @@ async def _write(connection: Connection, plan: Plan) -> None:
         await connection.execute("ROLLBACK", prepare=False)
         return
     async with connection.pipeline():
-        await connection.execute(sql.STORE, _stored(plan))
+        await connection.execute(sql.STORE_AND_TURN if plan.cases.turned else sql.STORE, _stored(plan))
         await connection.execute("COMMIT", prepare=False)
 
 
 def _stored(plan: Plan) -> list[object]:
-    """The parameters of `STORE`."""
+    """The parameters of `STORE`, or of `STORE_AND_TURN` if there are cases to turn."""
     records = plan.records
     keys = [key for key, _ in plan.answers]
     answers = [answer for _, answer in plan.answers]
-    numbers = list(plan.moved_numbers.items())
+    numbers = list(plan.cases.numbers.items())
+    cases = list(plan.cases.begun.values())
+    turned = plan.cases.turned
     return [
         int8s([r.position for r in records]),
         uuids([r.stream for r in records]),
@@ -316,9 +329,14 @@ def _stored(plan: Plan) -> list[object]:
         texts([region for region, _ in numbers]),
         texts([day for _, (day, _) in numbers]),
         int4s([last for _, (_, last) in numbers]),
-        texts([case_no for case_no, _ in plan.case_ids]),
-        uuids([stream for _, stream in plan.case_ids]),
+        texts([case.case_no for case in cases]),
+        uuids([case.stream for case in cases]),
+        texts([case.project for case in cases]),
+        texts([case.category for case in cases]),
+        instants([case.opened_at for case in cases]),
+        bools([case.is_open for case in cases]),
         plan.position,
         plan.recorded_at,
+        *((uuids(list(turned)), bools(list(turned.values()))) if turned else ()),
         str(plan.position),
     ]

@@ -26,6 +26,10 @@ class _Packed(bytes):
     array_oid: ClassVar[int]
 
 
+class Bools(_Packed):
+    array_oid = 1000
+
+
 class Int2s(_Packed):
     array_oid = 1005
 
@@ -58,6 +62,11 @@ def _array(element_oid: int, length: int, elements: bytes, has_null: int = 0) ->
     if not length:
         return pack(">iii", 0, 0, element_oid)
     return pack(">iiiii", 1, has_null, element_oid, length, 1) + elements
+
+
+def bools(values: Sequence[bool]) -> Bools:
+    """boolean[]"""
+    return Bools(_array(16, len(values), b"".join([pack(">i?", 1, value) for value in values])))
 
 
 def int2s(values: Sequence[int]) -> Int2s:
@@ -117,5 +126,5 @@ class _PackedDumper(Dumper):
 
 def register(connection: Any) -> None:
     """Let a connection take packed arrays."""
-    for kind in (Int2s, Int4s, Int8s, Texts, Byteas, Uuids, Instants):
+    for kind in (Bools, Int2s, Int4s, Int8s, Texts, Byteas, Uuids, Instants):
         connection.adapters.register_dumper(kind, _PackedDumper)

@@ -1,28 +1,30 @@
 """One batch decided: who is stored at which position, who lost and why. Pure; the appender does the I/O."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
+from services.event_log.cases import Cases, Trial
 from services.event_log.proposal import (
     Appended,
+    Begun,
     Claim,
     ClaimTaken,
     Fact,
     IdempotencyKey,
     KeysChanged,
     KeyTaken,
+    Placed,
     Proposal,
     Rejected,
+    Similar,
     StoredAnswer,
     VersionConflict,
     WrappedKey,
 )
 from services.event_log.record import Record, header_hash
 
-_BEIJING = ZoneInfo("Asia/Shanghai")
 _TICK = timedelta(microseconds=1)
 _NUMBER = '{"case_no":"'
 
@@ -45,6 +47,7 @@ class Found(NamedTuple):
     numbers: dict[str, tuple[str, int]]
     keys: dict[UUID, WrappedKey]
     persons: dict[bytes, WrappedKey]
+    similar: dict[Begun, list[Similar]]
 
 
 class Plan:
@@ -59,26 +62,23 @@ class Plan:
         self.answers: list[tuple[IdempotencyKey, StoredAnswer]] = []
         self.claims: list[Claim] = []
         self.new_keys: list[WrappedKey] = []
-        self.moved_numbers: dict[str, tuple[str, int]] = {}
-        self.case_ids: list[tuple[str, UUID]] = []
+        self.cases = Cases(found.numbers, found.similar)
 
     def admit(self, proposal: Proposal) -> Appended:
         """Place one proposal behind those already admitted; raises `Rejected` and changes nothing if it lost."""
-        if not proposal.facts:
-            raise ValueError("a proposal without facts")
-        self._refuse_taken_key(proposal)
+        _refuse_nonsense(proposal)
+        self._refuse_taken_keys(proposal)
         self._refuse_stale_reads(proposal)
-        self._refuse_taken_claim(proposal)
+        self._refuse_taken_claims(proposal)
         new_keys = self._settled_keys(proposal)
-        numbers = dict(self.moved_numbers)
-        records = self._placed(proposal, numbers)
-        document = proposal.answer(records) if proposal.answer else b""
-        self._keep(proposal, records, document, new_keys, numbers)
-        return Appended(records, document)
+        appended, trial = self._placed(proposal)
+        self._keep(proposal, appended, new_keys, trial)
+        return appended
 
-    def _refuse_taken_key(self, proposal: Proposal) -> None:
-        if proposal.key and (taken := self.found.answers.get(proposal.key[:2])):
-            raise KeyTaken(taken)
+    def _refuse_taken_keys(self, proposal: Proposal) -> None:
+        for fact in proposal.facts:
+            if fact.key and (taken := self.found.answers.get(fact.key[:2])):
+                raise KeyTaken(fact.key, taken)
 
     def _refuse_stale_reads(self, proposal: Proposal) -> None:
         for stream, seen in proposal.reads.items():
@@ -87,9 +87,10 @@ class Plan:
             if (seen > 0) if actual is None else (actual != seen):
                 raise VersionConflict(stream, actual or 0)
 
-    def _refuse_taken_claim(self, proposal: Proposal) -> None:
-        if proposal.claim and (owner := self.found.claims.get(proposal.claim[:2])):
-            raise ClaimTaken(owner)
+    def _refuse_taken_claims(self, proposal: Proposal) -> None:
+        for fact in proposal.facts:
+            if fact.claim and (owner := self.found.claims.get(fact.claim[:2])):
+                raise ClaimTaken(fact.claim, owner)
 
     def _settled_keys(self, proposal: Proposal) -> list[WrappedKey]:
         """The proposal's keys that are not stored yet; refuses when a person's key is another one by now."""
@@ -106,61 +107,80 @@ class Plan:
             raise KeysChanged(strangers, missing)
         return new
 
-    def _placed(self, proposal: Proposal, numbers: dict[str, tuple[str, int]]) -> list[Record]:
+    def _placed(self, proposal: Proposal) -> tuple[Appended, Trial | None]:
+        """The facts in their places, answered; the second is what they do to the table of cases: mostly nothing."""
+        trial: Trial | None = None
         versions = dict(proposal.reads)
         recorded_at = self.recorded_at
-        records = []
-        for offset, fact in enumerate(proposal.facts, start=1):
+        records: list[Record] = []
+        documents: list[bytes] = []
+        for position, fact in enumerate(proposal.facts, start=self.position + 1):
             # Strictly rising: "as known at K" then cuts the ledger at exactly one position.
             recorded_at = max(self.now, recorded_at + _TICK)
             version = versions[fact.stream] = versions[fact.stream] + 1
-            body = self._numbered(fact, recorded_at, numbers) if fact.numbered else fact.body
-            records.append(_record(self.position + offset, version, fact, proposal.actor, recorded_at, body))
-        return records
-
-    def _numbered(self, fact: Fact, recorded_at: datetime, numbers: dict[str, tuple[str, int]]) -> bytes:
-        day = f"{recorded_at.astimezone(_BEIJING):%Y%m%d}"
-        last_day, last = numbers.get(fact.region) or self.found.numbers.get(fact.region) or (day, 0)
-        number = last + 1 if last_day == day else 1
-        numbers[fact.region] = (day, number)
-        return f'{_NUMBER}{fact.region}-{day}-{number:04d}",'.encode() + fact.body[1:]
+            if fact.begun:
+                trial = trial or Trial(self.cases)
+                placed = _begin(position, version, fact, fact.begun, proposal.actor, recorded_at, trial)
+            else:
+                placed = Placed(_record(position, version, fact, proposal.actor, recorded_at, fact.body))
+                if fact.is_open is not None:
+                    trial = trial or Trial(self.cases)
+                    trial.turn(fact.stream, fact.is_open)
+            records.append(placed.record)
+            documents.append(fact.answer(placed) if fact.answer else b"")
+        return Appended(records, documents), trial
 
     def _keep(
-        self,
-        proposal: Proposal,
-        records: Sequence[Record],
-        document: bytes,
-        new_keys: Iterable[WrappedKey],
-        numbers: dict[str, tuple[str, int]],
+        self, proposal: Proposal, appended: Appended, new_keys: Iterable[WrappedKey], trial: Trial | None
     ) -> None:
         found = self.found
-        self.records.extend(records)
-        self.moved_numbers = numbers
-        for fact, record in zip(proposal.facts, records, strict=True):
+        self.records.extend(appended.records)
+        if trial:
+            self.cases.keep(trial)
+        for fact, record, document in zip(proposal.facts, *appended, strict=True):
             found.versions[record.stream] = record.version
             self.position, self.recorded_at = record.position, record.recorded_at
-            if fact.numbered:
-                self.case_ids.append((number_of(record.body), record.stream))
+            if fact.claim:
+                self.claims.append(fact.claim)
+                found.claims[fact.claim[:2]] = fact.claim.stream
+            if fact.key:
+                answer = StoredAnswer(
+                    fact.key.digest, fact.status, record.stream, record.version, record.position, document
+                )
+                self.answers.append((fact.key, answer))
+                found.answers[fact.key[:2]] = answer
         for key in new_keys:
             self.new_keys.append(key)
             found.keys[key.key_id] = key
             if key.person:
                 found.persons[key.person] = key
-        if proposal.claim:
-            self.claims.append(proposal.claim)
-            found.claims[proposal.claim[:2]] = proposal.claim.stream
-        if proposal.key:
-            last = records[-1]
-            answer = StoredAnswer(
-                proposal.key.digest, proposal.status, last.stream, last.version, last.position, document
-            )
-            self.answers.append((proposal.key, answer))
-            found.answers[proposal.key[:2]] = answer
+
+
+def _refuse_nonsense(proposal: Proposal) -> None:
+    """A bug of ours, which must not spoil the batch for the others."""
+    facts = proposal.facts
+    if not facts:
+        raise ValueError("a proposal without facts")
+    if len(facts) > 1:
+        for names in ([f.key[:2] for f in facts if f.key], [f.claim[:2] for f in facts if f.claim]):
+            if len(set(names)) < len(names):
+                raise ValueError("a proposal with one key or reference twice")
 
 
 def number_of(body: bytes) -> str:
     """The case number that a numbered event's body begins with."""
     return body[len(_NUMBER) : body.index(b'"', len(_NUMBER))].decode()
+
+
+def _begin(
+    position: int, version: int, fact: Fact, begun: Begun, actor: str, recorded_at: datetime, trial: Trial
+) -> Placed:
+    if version > 1:
+        raise ValueError("a case begins with the first fact of its stream")
+    case_no = trial.next_number(fact.region, recorded_at)
+    body = f'{_NUMBER}{case_no}",'.encode() + fact.body[1:]
+    record = _record(position, version, fact, actor, recorded_at, body)
+    return Placed(record, trial.begin(fact, begun, case_no, recorded_at))
 
 
 def _record(position: int, version: int, fact: Fact, actor: str, recorded_at: datetime, body: bytes) -> Record:

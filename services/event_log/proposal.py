@@ -1,6 +1,7 @@
 """What a request asks the log to store, and how the log can answer it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,18 +10,27 @@ import msgspec
 from services.event_log.record import Record
 
 
-class Fact(msgspec.Struct, frozen=True, gc=False):
-    """One event before it has a place: `name` and `schema` say how to read `body` (compact JSON).
+class Begun(NamedTuple):
+    """What a fact that begins a case says of it; a case is never opened later than its opening is recorded."""
 
-    `numbered`: the log gives it the next case number of its region and puts it first in the body.
-    """
+    project: str
+    category: str
+    opened_at: datetime
+
+
+class Similar(NamedTuple):
+    """An open case of the same project and category."""
 
     stream: UUID
-    name: str
-    schema: int
-    region: str
-    body: bytes
-    numbered: bool = False
+    case_no: str
+    opened_at: datetime
+
+
+class Placed(NamedTuple):
+    """A fact with its place; `similar` cases only where it begins one, the newest first."""
+
+    record: Record
+    similar: Sequence[Similar] = ()
 
 
 class IdempotencyKey(NamedTuple):
@@ -37,6 +47,27 @@ class Claim(NamedTuple):
     region: str
     reference: str
     stream: UUID
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """One event before it has a place: `name` and `schema` say how to read `body` (compact JSON).
+
+    `begun`: the log gives it the next case number of its region and puts it first in the body.
+    `is_open`: whether the case stands open after this fact; None: as before it, and a case that is begun does.
+    `answer` is called inside the transaction, with this fact placed; it gives the document to keep under `key`.
+    """
+
+    stream: UUID
+    name: str
+    schema: int
+    region: str
+    body: bytes
+    begun: Begun | None = None
+    key: IdempotencyKey | None = None
+    answer: Callable[[Placed], bytes] | None = None
+    status: int = 201
+    claim: Claim | None = None
+    is_open: bool | None = None
 
 
 class WrappedKey(NamedTuple):
@@ -59,29 +90,24 @@ class StoredAnswer(NamedTuple):
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """Everything one request wants stored, all of it or nothing.
+    """Everything one request wants stored, in one stream or several, all of it or nothing.
 
-    `reads` maps each stream that was read to the version that was seen (0: it was empty); any newer event in one
-    of them makes the proposal lose. `answer` is called inside the transaction with the stored records and
-    gives the document to keep under the idempotency key.
+    `reads` maps each stream that was read, written to or not, to the version that was seen (0: it was empty); any
+    newer event in one of them makes the proposal lose, and so does one idempotency key or reference that is taken.
     """
 
     actor: str
     reads: Mapping[UUID, int]
     facts: Sequence[Fact]
-    answer: Callable[[Sequence[Record]], bytes] | None = None
-    status: int = 201
-    key: IdempotencyKey | None = None
-    claim: Claim | None = None
     new_keys: Sequence[WrappedKey] = ()
     used_keys: Sequence[UUID] = ()
 
 
 class Appended(NamedTuple):
-    """The proposal is on disk."""
+    """The proposal is on disk. Each fact has its document, empty where it has no answer."""
 
     records: Sequence[Record]
-    document: bytes
+    documents: Sequence[bytes]
 
 
 class Rejected(Exception):
@@ -97,19 +123,19 @@ class VersionConflict(Rejected):
 
 
 class KeyTaken(Rejected):
-    """The idempotency key has been used: here is what was answered then."""
+    """One of the idempotency keys, `key`, has been used: here is what was answered then."""
 
-    def __init__(self, stored: StoredAnswer) -> None:
+    def __init__(self, key: IdempotencyKey, stored: StoredAnswer) -> None:
         super().__init__("idempotency key taken")
-        self.stored = stored
+        self.key, self.stored = key, stored
 
 
 class ClaimTaken(Rejected):
-    """The reference belongs to another case of the region."""
+    """One of the references, `claim`, belongs to another case of the region: `stream`."""
 
-    def __init__(self, stream: UUID) -> None:
+    def __init__(self, claim: Claim, stream: UUID) -> None:
         super().__init__(f"reference taken by {stream}")
-        self.stream = stream
+        self.claim, self.stream = claim, stream
 
 
 class KeysChanged(Rejected):

@@ -8,37 +8,48 @@ IS_WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_r
 
 # Everything that a batch's fate depends on, in one statement: rows of one shape, told apart by the first column.
 # LATERAL … LIMIT 1 keeps each probe a walk down one index, whatever the planner thinks of an array's length.
-VERSION, ANSWER, DATA_KEY, CLAIM, NUMBER = range(5)
+VERSION, ANSWER, DATA_KEY, CLAIM, NUMBER, SIMILAR = range(6)
 
 LOOK = f"""
-SELECT {VERSION}, asked.stream, last.version, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::int2, NULL::int8
+SELECT {VERSION}, asked.stream, last.version, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::int2, NULL::int8,
+    NULL::timestamptz
 FROM unnest(%b::uuid[]) AS asked (stream)
 CROSS JOIN LATERAL (
     SELECT version FROM events WHERE stream = asked.stream ORDER BY version DESC LIMIT 1
 ) AS last
 UNION ALL
-SELECT {ANSWER}, i.stream, i.version, i.subject, i.key, i.digest, i.document, i.status, i.position
+SELECT {ANSWER}, i.stream, i.version, i.subject, i.key, i.digest, i.document, i.status, i.position, NULL
 FROM unnest(%b::text[], %b::text[]) AS asked (subject, key)
 CROSS JOIN LATERAL (
     SELECT * FROM idempotency_keys AS k WHERE k.subject = asked.subject AND k.key = asked.key LIMIT 1
 ) AS i
 UNION ALL
-SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL
+SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL, NULL
 FROM unnest(%b::uuid[]) AS asked (key_id)
 CROSS JOIN LATERAL (SELECT * FROM data_keys AS k WHERE k.key_id = asked.key_id LIMIT 1) AS d
 UNION ALL
-SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL
+SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL, NULL
 FROM unnest(%b::bytea[]) AS asked (person)
 CROSS JOIN LATERAL (SELECT * FROM data_keys AS k WHERE k.person = asked.person LIMIT 1) AS d
 UNION ALL
-SELECT {CLAIM}, c.stream, NULL, c.region, c.reference, NULL, NULL, NULL, NULL
+SELECT {CLAIM}, c.stream, NULL, c.region, c.reference, NULL, NULL, NULL, NULL, NULL
 FROM unnest(%b::text[], %b::text[]) AS asked (region, reference)
 CROSS JOIN LATERAL (
     SELECT * FROM external_references AS r WHERE r.region = asked.region AND r.reference = asked.reference LIMIT 1
 ) AS c
 UNION ALL
-SELECT {NUMBER}, NULL, last, region, day, NULL, NULL, NULL, NULL
+SELECT {NUMBER}, NULL, last, region, day, NULL, NULL, NULL, NULL, NULL
 FROM case_numbers WHERE region = ANY(%b::text[])
+UNION ALL
+SELECT {SIMILAR}, s.stream, asked.place::int4, s.case_no, NULL, NULL, NULL, NULL, NULL, s.opened_at
+FROM unnest(%b::text[], %b::text[], %b::timestamptz[])
+    WITH ORDINALITY AS asked (project, category, opened_at, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM case_ids AS k
+    WHERE k.is_open AND k.project = asked.project AND k.category = asked.category
+        AND k.opened_at BETWEEN asked.opened_at - interval '720 hours' AND asked.opened_at + interval '720 hours'
+    ORDER BY k.opened_at DESC LIMIT 10
+) AS s
 """
 
 STORED_ANSWER = """
@@ -51,7 +62,7 @@ IS_STORED = "SELECT header_hash FROM events WHERE position = %b"
 
 # All that a batch leaves behind, in one statement. Notifying inside the transaction takes a lock until it has
 # committed, but whoever appends holds the head's lock for as long anyway.
-STORE = """
+_STORE = """
 WITH stored AS (
     INSERT INTO events (position, stream, version, name, schema, actor, region, recorded_at, body, header_hash)
     SELECT * FROM unnest(
@@ -72,12 +83,24 @@ WITH stored AS (
     INSERT INTO case_numbers (region, day, last) SELECT * FROM unnest(%b::text[], %b::text[], %b::int4[])
     ON CONFLICT (region) DO UPDATE SET day = excluded.day, last = excluded.last
 ), named AS (
-    INSERT INTO case_ids (case_no, stream) SELECT * FROM unnest(%b::text[], %b::uuid[])
+    INSERT INTO case_ids (case_no, stream, project, category, opened_at, is_open)
+    SELECT * FROM unnest(%b::text[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::bool[])
 ), moved AS (
     UPDATE ledger_head SET position = %b, recorded_at = %b
-)
+){more}
 SELECT pg_notify('anjuan', %b)
 """
+
+STORE = _STORE.format(more="")
+
+# For the few batches that close or reopen cases: the others need not pay for an update of nothing.
+STORE_AND_TURN = _STORE.format(
+    more=""", turned AS (
+    UPDATE case_ids AS c SET is_open = said.is_open
+    FROM unnest(%b::uuid[], %b::bool[]) AS said (stream, is_open)
+    WHERE c.stream = said.stream AND c.is_open <> said.is_open
+)"""
+)
 
 _COLUMNS = "position, stream, version, name, schema, actor, region, recorded_at, body, header_hash"
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
@@ -98,7 +99,19 @@ CASE_IDS = Table(
     METADATA,
     Column("case_no", Text, primary_key=True),
     Column("stream", Uuid, nullable=False),
-    comment="Case number to case.",
+    Column("project", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("opened_at", _INSTANT, nullable=False),
+    Column("is_open", Boolean, nullable=False, server_default=true()),
+    Index("case_ids_stream", "stream", unique=True),
+    comment="Case number to case, and what a new case is compared with.",
+)
+Index(
+    "case_ids_open",
+    CASE_IDS.c.project,
+    CASE_IDS.c.category,
+    CASE_IDS.c.opened_at,
+    postgresql_where=CASE_IDS.c.is_open,
 )
 
 DATA_KEYS = Table(

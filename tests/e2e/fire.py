@@ -43,9 +43,12 @@ def seed_of(test: str) -> int:
 
 
 def proposal(stream: UUID, version: int, body: str, facts: int = 1, key: str = "") -> Proposal:
-    """Some facts for one stream; `body` is what they are recognized by."""
-    stored = [Fact(stream, "noted", 1, "north", b'{"id":"%s/%d"}' % (body.encode(), n)) for n in range(facts)]
-    return Proposal(ACTOR, {stream: version}, stored, key=IdempotencyKey("fire", key, b"digest") if key else None)
+    """Some facts for one stream, the last under the key; `body` is what they are recognized by."""
+    keys = [None] * (facts - 1) + [IdempotencyKey("fire", key, b"digest") if key else None]
+    stored = [
+        Fact(stream, "noted", 1, "north", b'{"id":"%s/%d"}' % (body.encode(), n), key=one) for n, one in enumerate(keys)
+    ]
+    return Proposal(ACTOR, {stream: version}, stored)
 
 
 def commit_many(url: str, appends: int, tasks: int, seed: int) -> list[tuple[int, bytes]]:

@@ -1,0 +1,121 @@
+"""Migrations meet ledgers that were filled by older releases."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from services.embedded_postgres import EmbeddedPostgres
+from services.event_log import Begun, EventLog, Fact, Placed, Proposal, Similar, is_intact
+from services.event_log.record import header_hash
+from services.migrations import differences, is_current, migrate
+
+_GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
+# When the openings of the golden bodies happened.
+_HAPPENED = datetime(2026, 11, 23, 8, 5, 0, 123456, UTC)
+
+pytestmark = pytest.mark.anyio
+
+
+class Old(NamedTuple):
+    """A case as an older release left it."""
+
+    stream: UUID
+    case_no: str
+    name: str
+
+
+@pytest.fixture
+def old_url(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """A ledger with the first tables."""
+    name = f"old_{uuid4().hex}"
+    cluster.create_database(name)
+    migrate(cluster.url(name), "0001")
+    yield cluster.url(name)
+
+
+def _fill(url: str, recorded_at: datetime) -> list[Old]:
+    """One case of each stage, with a note; each body is one that is stored somewhere for ever."""
+    openings = ("received", "warned", "risk_identified")
+    cases = [Old(uuid4(), f"GD-20261123-004{n}", name) for n, name in enumerate(openings)]
+    with psycopg.connect(url) as connection:
+        for case in cases:
+            body = (_GOLDEN / f"{case.name}.1.whole.json").read_bytes().strip()
+            _insert(connection, case.stream, 1, case.name, body, recorded_at)
+            _insert(connection, case.stream, 2, "noted", (_GOLDEN / "noted.1.whole.json").read_bytes(), recorded_at)
+            connection.execute("INSERT INTO case_ids (case_no, stream) VALUES (%s, %s)", [case.case_no, case.stream])
+    return cases
+
+
+def _insert(
+    connection: psycopg.Connection, stream: UUID, version: int, name: str, body: bytes, recorded_at: datetime
+) -> None:
+    head = connection.execute("UPDATE ledger_head SET position = position + 1 RETURNING position").fetchone()
+    assert head is not None
+    instant = recorded_at + timedelta(microseconds=head[0])
+    row = (head[0], stream, version, name, 1, "agent/GD/old", "GD", instant, body)
+    values = ", ".join(["%s"] * 10)
+    connection.execute(f"INSERT INTO events VALUES ({values})".encode(), [*row, header_hash(*row)])
+    connection.execute("UPDATE ledger_head SET recorded_at = %s", [instant])
+
+
+async def test_cases_of_an_older_release_are_known_to_be_open(old_url: str) -> None:
+    cases = _fill(old_url, _HAPPENED + timedelta(hours=1))
+    migrate(old_url)
+    assert is_current(old_url)
+    assert differences(old_url) == []
+    with psycopg.connect(old_url) as connection:
+        rows = connection.execute(
+            "SELECT stream, case_no, project, category, opened_at, is_open FROM case_ids ORDER BY case_no"
+        ).fetchall()
+    assert rows == [(case.stream, case.case_no, "GD-FS-001", "engineering", _HAPPENED, True) for case in cases]
+    async with EventLog(old_url) as log:
+        similar = await _begin(log, Begun("GD-FS-001", "engineering", _HAPPENED + timedelta(days=2)))
+        assert {one.stream: one.case_no for one in similar} == {case.stream: case.case_no for case in cases}
+        assert all(map(is_intact, await log.read.after(0)))
+
+
+async def _begin(log: EventLog, begun: Begun) -> list[Similar]:
+    found: list[Similar] = []
+
+    def answer(placed: Placed) -> bytes:
+        found[:] = placed.similar
+        return b""
+
+    stream = uuid4()
+    fact = Fact(stream, "received", 1, "GD", b'{"n":1}', begun, answer=answer)
+    await log.append(Proposal("agent/GD/new", {stream: 0}, [fact]))
+    return found
+
+
+def test_a_case_whose_clock_ran_ahead_is_opened_when_it_was_recorded(old_url: str) -> None:
+    _fill(old_url, _HAPPENED - timedelta(minutes=3))
+    migrate(old_url)
+    with psycopg.connect(old_url) as connection:
+        early = connection.execute(
+            "SELECT count(*) FROM case_ids JOIN events USING (stream) WHERE version = 1 AND opened_at = recorded_at"
+        ).fetchone()
+    assert early == (3,)
+
+
+def test_a_migration_that_was_cut_off_is_finished_by_the_next(old_url: str) -> None:
+    _fill(old_url, _HAPPENED)
+    with psycopg.connect(old_url) as connection:
+        connection.execute("ALTER TABLE case_ids ADD COLUMN project text, ADD COLUMN opened_at timestamptz")
+        connection.execute("UPDATE case_ids SET case_no = case_no")
+    migrate(old_url)
+    assert differences(old_url) == []
+
+
+def test_a_migration_gives_up_behind_a_reader_that_does_not_end(old_url: str) -> None:
+    _fill(old_url, _HAPPENED)
+    with psycopg.connect(old_url) as reader:
+        reader.execute("SELECT count(*) FROM case_ids")
+        with pytest.raises(Exception, match="lock timeout"):
+            migrate(old_url)
+    migrate(old_url)
+    assert differences(old_url) == []
