@@ -1,18 +1,26 @@
 """The policy document: what the regulation states in figures, each with its clause."""
 
 from datetime import datetime
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 _SHIPPED = Path(__file__).parent / "policies"
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def _share(text: object) -> Fraction:
+    return Fraction(str(text))
+
+
+Share = Annotated[Fraction, BeforeValidator(_share)]
 
 
 class Duty(_Part):
@@ -29,6 +37,16 @@ class Duty(_Part):
     calendar_reason: str
 
 
+class ClosureCriterion(_Part):
+    """One condition of closing (3.2); `more_than`: the share of complaining households that must be exceeded."""
+
+    criterion: Literal["plan_approved", "accepting_households", "recurrence_expected", "complaints_answered"]
+    clause: str | None
+    source: Literal["stated", "interpretation", "house_rule"]
+    reason: str | None = None
+    more_than: Share | None = None
+
+
 class Policy(_Part):
     """One version of the regulation."""
 
@@ -36,6 +54,7 @@ class Policy(_Part):
     version: str
     effective_from: datetime
     duties: tuple[Duty, ...]
+    closure: tuple[ClosureCriterion, ...]
 
     def duty(self, name: str) -> Duty:
         """The document's rule for a duty; `LookupError` if it has none."""

@@ -13,8 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import cases, directory, openapi, queries, system
-from intake_api.lean_route import Dispatcher, Handler, LeanRoute
+from intake_api import batch, cases, directory, openapi, queries, system
+from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.services import Services
 from intake_api.telemetry import POSITION, WAITING, Observed, configure_logs, serve_metrics
 from services.event_log import Unavailable
@@ -22,6 +22,7 @@ from services.settings import Settings
 
 _KEPT = timedelta(days=90)
 _READ = (200, 304, 401, 403, 404, 422, 503)
+_BATCH = (401, 403, 413, 415, 422, 503)
 _WRITE = (400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 _PAGED = openapi.query(
     limit={"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
@@ -29,6 +30,9 @@ _PAGED = openapi.query(
     count={"type": "boolean", "default": False},
 )
 _AS_OF = openapi.query(as_of={"type": "string", "format": "date-time"})
+_PAST = openapi.query(
+    as_of={"type": "string", "format": "date-time"}, known_at={"type": "string", "format": "date-time"}
+)
 _LISTED = {"parameters": [*_PAGED["parameters"], *openapi.query(region={"type": "string"})["parameters"]]}
 _POST = {"parameters": openapi.headers("Idempotency-Key", "If-Match")}
 
@@ -87,7 +91,17 @@ def _routes(settings: Settings) -> list[LeanRoute]:
     routes = [
         _route("POST", "/v1/cases/{case_id}/actions", cases.append_action, "Written", (200, 201, *_WRITE), "Action"),
         _route("POST", "/v1/cases", cases.open_case, "OpenedCase", (201, *_WRITE), "OpenCase"),
-        _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ),
+        _route(
+            "POST",
+            "/v1/actions/batch",
+            batch.upload,
+            "BatchAnswer",
+            (200, *_BATCH),
+            "Batch",
+            extra=openapi.query(dry_run={"type": "boolean", "default": False}),
+            deadline=batch.DEADLINE,
+        ),
+        _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ, extra=_PAST),
         _route("GET", "/v1/cases", queries.list_cases, "CasePage", _READ, extra=_LISTED),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
         _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),
@@ -117,11 +131,12 @@ def _route(
     extra: dict[str, Any] | None = None,
     open_to_all: bool = False,
     kind: type[Response] = JSONResponse,
+    deadline: float = DEADLINE,
 ) -> LeanRoute:
     described: dict[str, Any] = dict(extra or {})
     if body:
         described |= openapi.takes(body)
-    if method == "POST":
+    if method == "POST" and "parameters" not in described:
         described |= _POST
     if not open_to_all:
         described["security"] = [{"bearer": []}]
@@ -134,6 +149,7 @@ def _route(
         response_class=kind,
         responses=openapi.answers(answer, *statuses),
         openapi_extra=described,
+        deadline=deadline,
     )
 
 

@@ -65,7 +65,7 @@ def _refuse_unstorable(value: Any, pointer: str, depth: int) -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             _refuse_text(key, pointer)
-            _refuse_unstorable(item, f"{pointer}/{_escaped(key)}", depth + 1)
+            _refuse_unstorable(item, f"{pointer}/{escaped(key)}", depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _refuse_unstorable(item, f"{pointer}/{index}", depth + 1)
@@ -116,7 +116,7 @@ def _faults(invalid: ValidationError, value: Any) -> list[Fault]:
 
 def _given(context: dict[str, Any]) -> str | None:
     """The bound or the choices that an error names; never what the client wrote."""
-    for name in ("expected", "max_length", "min_length", "ge", "le", "field"):
+    for name in ("expected", "max_length", "min_length", "ge", "le", "field", "total"):
         if name in context:
             return str(context[name])
     return None
@@ -133,9 +133,9 @@ def _pointer(location: Sequence[int | str], value: Any) -> str:
             here = here.get(part)
         else:
             continue
-        pointer += f"/{_escaped(str(part))}"
+        pointer += f"/{escaped(str(part))}"
     return pointer
 
 
-def _escaped(part: str) -> str:
+def escaped(part: str) -> str:
     return part.replace("~", "~0").replace("/", "~1")

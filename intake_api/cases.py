@@ -13,13 +13,13 @@ from intake_api.services import Services
 from projections import case_view
 from services.caller import Caller
 from services.commands import ACTION, OPENING
-from services.desk import Answered, Request, Written
+from services.desk import Answered, Render, Request, Written
 from services.event_log import IdempotencyKey
 from services.events import ACTIONS
 from services.rules import Malformed
 
 _T = TypeVar("_T")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TAG = re.compile(r'(?:W/)?"(\d{1,9})(?:\.[0-9a-f]+)?"')
 
 
@@ -32,11 +32,7 @@ async def open_case(call: Call) -> Reply:
     raw, value, key = await _read(call, caller)
     command = await _command(services, OPENING, raw, value, key)
 
-    def render(written: Written) -> bytes:
-        now = written.record.recorded_at
-        return case_view.encode(case_view.opened(written.case, services.directory, now, written.similar))
-
-    answered = await services.desk.open(command, Request(caller, key), render)
+    answered = await services.desk.open(command, Request(caller, key), opened_by(services))
     return await _written(services, answered, located=True)
 
 
@@ -49,19 +45,31 @@ async def append_action(call: Call) -> Reply:
     case, _ = await services.visible_case(call, caller, fresh=False)
     seen = _if_match(call)
     raw, value, key = await _read(call, caller)
-    _may_append(caller, value)
+    may_append(caller, value, case.opened.category)
     command = await _command(services, ACTION, raw, value, key)
+    answered = await services.desk.act(case.case_id, command, Request(caller, key, seen), appended_by(services))
+    return await _written(services, answered)
+
+
+def opened_by(services: Services) -> Render:
+    """How the opening of a case is answered: the whole case, and what it may duplicate."""
 
     def render(written: Written) -> bytes:
-        return case_view.encode(
-            {
-                "action": case_view.action(written.record, written.action),
-                "case": case_view.head(written.case, services.directory),
-            }
-        )
+        now = written.entry.recorded_at
+        return case_view.encode(case_view.opened(written.case, services.directory, now, written.similar))
 
-    answered = await services.desk.act(case, command, Request(caller, key, seen), render)
-    return await _written(services, answered)
+    return render
+
+
+def appended_by(services: Services) -> Render:
+    """How any other action is answered: the action, and the head of the case after it."""
+
+    def render(written: Written) -> bytes:
+        case = case_view.head(written.case, services.directory)
+        corrected_by = written.case.corrected.get(written.entry.action.action_id)
+        return case_view.encode({"action": case_view.action(written.entry, corrected_by), "case": case})
+
+    return render
 
 
 async def _read(call: Call, caller: Caller) -> tuple[bytes, Any, IdempotencyKey | None]:
@@ -69,7 +77,7 @@ async def _read(call: Call, caller: Caller) -> tuple[bytes, Any, IdempotencyKey 
     name = call.header(b"idempotency-key")
     if name is None and caller.role == "agent":
         raise BadHeader("idempotency_key_required")
-    if name is not None and not _KEY.fullmatch(name):
+    if name is not None and not KEY.fullmatch(name):
         raise BadHeader("idempotency_key_malformed")
     raw = await call.raw_body()
     try:
@@ -92,10 +100,10 @@ async def _command(
         raise
 
 
-def _may_append(caller: Caller, value: Any) -> None:
+def may_append(caller: Caller, value: Any, category: str | None) -> None:
     """A known type that the role may not append is forbidden before its shape is looked at."""
     kind = value.get("type") if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind in ACTIONS and not caller.may(kind):
+    if isinstance(kind, str) and kind in ACTIONS and not caller.may(kind, category):
         raise Forbidden
 
 

@@ -89,10 +89,10 @@ class Call(Request):
         """``zh`` or ``en`` by Accept-Language, else the configured one."""
         return preferred_language(self.header(b"accept-language")) or self.scope["app"].services.settings.language
 
-    async def raw_body(self, limit: int = MAX_BODY) -> bytes:
+    async def raw_body(self, limit: int = MAX_BODY, kinds: Sequence[str] = ("application/json",)) -> bytes:
         """The body; raises `TooLarge` before reading beyond the limit, `UnsupportedMediaType` if it is not JSON."""
         kind = (self.header(b"content-type") or "application/json").split(";")[0].strip().lower()
-        if kind != "application/json":
+        if kind not in kinds:
             raise UnsupportedMediaType
         length = self.header(b"content-length")
         if length and length.isascii() and length.isdecimal() and int(length) > limit:

@@ -1,6 +1,6 @@
 """The OpenAPI document: a named schema per type of action and per answer, examples included."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -8,22 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from intake_api.problems import CODES
-from services.commands import (
-    AttemptContact,
-    Category,
-    Channel,
-    Chase,
-    DescribeProject,
-    DescribeRegion,
-    Note,
-    OpenCase,
-    Receive,
-    Respond,
-    Warn,
-)
+from services.commands import AnyAction, Category, Channel, DescribeProject, DescribeRegion, OpenCase
 from services.instants import Instant
 
-ACTION_BODIES = (Warn, Receive, Chase, AttemptContact, Respond, Note)
+ACTION_BODIES = get_args(AnyAction)
 
 
 class Shown(BaseModel):
@@ -88,7 +76,7 @@ class CaseHead(Shown):
     case_no: str
     version: int
     stage: Literal["risk", "warning", "complaint"]
-    status: Literal["open", "responded"]
+    status: Literal["open", "responded", "planned", "closed", "accounted", "merged", "void"]
     region: str
     project: str
     city: str | None
@@ -98,13 +86,13 @@ class CaseHead(Shown):
     household_count: int
     complaint_count: int
     grade: None
-    escalation_level: Literal["none"]
+    escalation_level: Literal["none", "city", "area", "region", "group"]
     responsible: ShownResponsible | None
     in_concentrated_warranty: None
     complaints_since_closure: int
     external_ref: str | None
     opened_at: Instant
-    closed_at: None
+    closed_at: Instant | None
     updated_at: Instant
 
 
@@ -114,6 +102,77 @@ class ShownUnmet(Shown):
     criterion: str
     required: str
     actual: str
+
+
+class Remembered(BaseModel):
+    """An action that the case remembers: its id, its own fields, and when it was done under a name of its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    action_id: str
+
+
+class PlanAnswer(Shown):
+    """业主答复 (3.2(2)). A household's last answer."""
+
+    household: str
+    accepted: bool
+    answered_at: Instant
+
+
+class Plan(Shown):
+    """处理方案 (3.2). What was proposed and approved in this cycle, and how the households answered."""
+
+    proposals: list[Remembered]
+    approved: Remembered | None
+    accepting: int
+    answers: list[PlanAnswer]
+
+
+class Accountability(Remembered):
+    """问责与追责 (4.5)."""
+
+    responsible: list[dict[str, Any]]
+    no_fault: bool
+    conclusion: str | None
+    determined_at: Instant
+    sanctions: list[Remembered]
+
+
+class ShownLesson(Remembered):
+    """经验教训 (4.6)."""
+
+    root_cause: str | None
+    lesson: str | None
+    measures: list[str | None]
+    recorded_at: Instant
+    applied: list[Remembered]
+
+
+class ShownLink(BaseModel):
+    """关联. `merged_from`: that case is merged into this one."""
+
+    model_config = ConfigDict(extra="allow")
+
+    case_id: str
+    kind: Literal["merged_into", "merged_from", "related", "recurrence_of"]
+
+
+class ShownCycle(Shown):
+    """A cycle that a reopening ended."""
+
+    cycle: int
+    plan: Plan | None
+    closure: Remembered | None
+    accountability: Accountability | None
+    reopened: Remembered | None
+
+
+class ShownInconsistency(Shown):
+    """A recorded action that later truth undermines."""
+
+    action_id: str
+    rule: str
 
 
 class NextAction(Shown):
@@ -135,14 +194,15 @@ class Case(CaseHead):
     facts: dict[str, Any]
     duties: list[ShownDuty]
     complaints: list[ShownComplaint]
-    plan: None
-    closure: None
-    accountability: None
-    lessons: list[Any]
-    links: list[Any]
-    cycles: list[Any]
+    emergencies: list[Remembered]
+    plan: Plan | None
+    closure: Remembered | None
+    accountability: Accountability | None
+    lessons: list[ShownLesson]
+    links: list[ShownLink]
+    cycles: list[ShownCycle]
     next_actions: list[NextAction]
-    inconsistencies: list[Any]
+    inconsistencies: list[ShownInconsistency]
 
 
 class PossibleDuplicate(Shown):
@@ -199,6 +259,34 @@ class Written(Shown):
 
     action: ShownAction
     case: CaseHead
+
+
+class BatchItem(BaseModel):
+    """One action of an upload: `open`, or `action` on the case of `case_id` or `external_ref`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    idempotency_key: str
+    open: dict[str, Any] | None = None
+    case_id: str | None = None
+    external_ref: str | None = None
+    action: dict[str, Any] | None = None
+
+
+class BatchResult(Shown):
+    """What became of one item: as if it had been sent alone."""
+
+    status: int
+    replayed: bool
+    case_id: str | None = None
+    action_id: str | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchAnswer(Shown):
+    """In the order given."""
+
+    results: list[BatchResult]
 
 
 class CasePage(Shown):
@@ -306,6 +394,7 @@ SHOWN = (
     OpenedCase,
     CaseHead,
     Written,
+    BatchAnswer,
     CasePage,
     ActionPage,
     ComplaintPage,
@@ -347,7 +436,65 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "contacted_at": "2026-11-23T16:40:00+08:00",
         "contact_person": {"name": "王五", "title": "客户关系专员", "phone": "0757-22334455"},
     },
+    "Assess": {"type": "assessed", "facts": {"compensation": "120000.00", "title_deed_delayed": False}},
+    "Escalate": {"type": "escalated", "to": "region", "reason": "业主联名来信"},
+    "StartEmergency": {
+        "type": "emergency_started",
+        "lead": {"name": "赵一", "title": "regional_president"},
+        "members": [
+            {"name": "钱二", "function": "customer_relations"},
+            {"name": "孙三", "function": "media_relations"},
+            {"name": "李四", "function": "marketing"},
+            {"name": "周五", "function": "legal"},
+            {"name": "吴六", "function": "development"},
+        ],
+        "reported_at": "2026-11-23T18:00:00+08:00",
+    },
+    "ProposePlan": {"type": "plan_proposed", "summary": "外墙整体重做防水", "cost": "380000.00"},
+    "ApprovePlan": {
+        "type": "plan_approved",
+        "plan": "019312d0-7c1e-7bd1-9d5e-0d6f3f1c2a12",
+        "approver": {"name": "郑七", "title": "区域总裁"},
+    },
+    "AnswerPlan": {"type": "plan_answered", "households": ["3-1-201"], "accepted": True},
+    "Close": {"type": "closed", "decision": "维修完成, 业主认可", "recurrence_expected": False},
+    "Reopen": {"type": "reopened", "reason": "雨后再次渗水"},
+    "Blame": {
+        "type": "blamed",
+        "responsible": [
+            {
+                "party": "王八",
+                "title": "项目工程经理",
+                "unit": "佛山项目",
+                "finding": "未按图施工",
+                "share_percent": "70",
+            },
+            {"party": "冯九", "title": "监理", "unit": "监理单位", "finding": "未旁站", "share_percent": "30"},
+        ],
+        "conclusion": "施工与监理双方责任",
+        "determined_by": {"name": "陈十", "title": "区域客户关系主管负责人"},
+    },
+    "Sanction": {"type": "sanctioned", "party": "王八", "measure": "通报批评"},
+    "RecordLesson": {
+        "type": "lesson_recorded",
+        "root_cause": "窗框收口未做附加层",
+        "lesson": "防水附加层列入隐蔽工程验收",
+        "measures": ["修订验收表", "全区域自查"],
+    },
+    "ApplyLesson": {
+        "type": "lesson_applied",
+        "lesson": "019312d0-7c1e-7bd1-9d5e-0d6f3f1c2a13",
+        "applied_to": "佛山二期外墙工程",
+    },
+    "Link": {"type": "linked", "case": "GD-20261123-0042", "kind": "merged_into", "reason": "同一外墙渗水"},
+    "Unlink": {"type": "unlinked", "case": "GD-20261123-0042", "kind": "merged_into", "reason": "经查并非同源"},
     "Note": {"type": "noted", "text": "物业已到现场查看"},
+    "Correct": {
+        "type": "corrected",
+        "action": "019312d0-7c1e-7bd1-9d5e-0d6f3f1c2a14",
+        "replacement": {"facts": {"compensation": "20000.00"}},
+        "reason": "多写了两个零",
+    },
     "DescribeRegion": {"name": "广东区域", "president": {"name": "赵一"}},
     "DescribeProject": {"name": "佛山一号院", "region": "GD", "managers": {"project": {"name": "孙六"}}},
 }
@@ -359,7 +506,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         return app.openapi_schema
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    bodies = [(body, "validation") for body in (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject)]
+    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem)
+    bodies = [(body, "validation") for body in said]
     _, defined = models_json_schema(
         [*bodies, *((shown, "serialization") for shown in SHOWN)],  # type: ignore[list-item]
         ref_template=_REF,
@@ -372,11 +520,12 @@ def document(app: FastAPI) -> dict[str, Any]:
         "discriminator": {
             "propertyName": "type",
             "mapping": {
-                body.model_fields["type"].annotation.__args__[0]: _REF.format(model=body.__name__)  # type: ignore[union-attr]
+                body.model_fields["type"].annotation.__args__[0]: _REF.format(model=body.__name__)
                 for body in ACTION_BODIES
             },
         },
     }
+    schemas["Batch"] = {"type": "array", "maxItems": 1000, "items": {"$ref": _REF.format(model="BatchItem")}}
     made["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     app.openapi_schema = made
     return made

@@ -17,7 +17,8 @@ from intake_api.http import (
     UnknownParameter,
     UnsupportedMediaType,
 )
-from services.desk import DuplicateReference, KeyReused, StillRunning, VersionMismatch
+from services.batch import NoSuchCase
+from services.desk import DuplicateReference, KeyReused, NotYours, StillRunning, VersionMismatch
 from services.event_log import Overloaded, Unavailable
 from services.rules import Fault, Malformed, Refusal, Rule
 
@@ -60,6 +61,14 @@ CODES: Mapping[str, Code] = {
     "unknown_region": Code(422, "区域不存在", "There is no such region"),
     "region_differs": Code(422, "项目不属于该区域", "The project is not in that region"),
     "region_is_fixed": Code(422, "项目所属区域不可更改", "A project's region cannot change"),
+    "correction_not_yours": Code(
+        403, "坐席仅可在 24 小时内更正本人录入且未完结的案卷", "An agent corrects its own, within 24 h, on an open case"
+    ),
+    "ambiguous_external_ref": Code(409, "该外部编号对应多个区域的案卷", "The reference stands for several cases"),
+    "unknown_case": Code(422, "案卷不存在或属于其他区域", "There is no such case in this region"),
+    "unknown_action": Code(422, "案卷中没有该动作", "The case has no such action"),
+    "unknown_plan": Code(422, "本轮没有该处理方案", "No such plan was proposed in this cycle"),
+    "unknown_lesson": Code(422, "案卷中没有该经验教训", "The case has no such lesson"),
     "unknown_complaint": Code(422, "案卷中没有该投诉", "The case has no such complaint"),
     "unknown_household": Code(422, "案卷中没有该户的投诉", "No complaint of that household in the case"),
     "unknown_parameter": Code(422, "未知的查询参数", "Unknown query parameter"),
@@ -101,6 +110,22 @@ _FAULTS: Mapping[str, tuple[str, str]] = {
     "string_type": ("须为字符串", "must be text"),
     "string_too_long": ("超过 {0} 个字符", "more than {0} characters"),
     "string_pattern_mismatch": ("格式不符", "not of the right form"),
+    "share_malformed": ("须为 0–100 的十进制数", "must be a decimal above 0, 100 at most"),
+    "shares_not_100": ("责任比例合计须恰为 100, 现为 {0}", "the shares must make exactly 100, not {0}"),
+    "facts_needed": ("至少给出一项事实", "name at least one fact"),
+    "responsible_or_no_fault": (
+        "responsible 与 no_fault 须且只能给出其一",
+        "give either responsible or no_fault",
+    ),
+    "replacement_or_retract": (
+        "replacement 与 retract 须且只能给出其一",
+        "give either replacement or retract",
+    ),
+    "not_correctable": ("该字段不可更正", "this field cannot be corrected"),
+    "open_or_action": (
+        "须给出 open, 或 case_id、external_ref 之一与 action",
+        "give open, or action with either case_id or external_ref",
+    ),
     "int_type": ("须为整数", "must be a whole number"),
     "bool_type": ("须为 true 或 false", "must be true or false"),
     "tuple_type": ("须为数组", "must be a list"),
@@ -117,6 +142,10 @@ _FAULTS: Mapping[str, tuple[str, str]] = {
     "region_is_fixed": CODES["region_is_fixed"][1:],
     "unknown_complaint": CODES["unknown_complaint"][1:],
     "unknown_household": CODES["unknown_household"][1:],
+    "unknown_case": CODES["unknown_case"][1:],
+    "unknown_action": CODES["unknown_action"][1:],
+    "unknown_plan": CODES["unknown_plan"][1:],
+    "unknown_lesson": CODES["unknown_lesson"][1:],
 }
 _OTHERWISE = ("无效", "not valid")
 
@@ -128,7 +157,9 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "unauthenticated", headers=[(b"www-authenticate", b'Bearer realm="anjuan"')])
         case Forbidden():
             return problem(call, "forbidden")
-        case NotFound():
+        case NotYours():
+            return problem(call, "correction_not_yours")
+        case NotFound() | NoSuchCase():
             return problem(call, "not_found")
         case TooLarge():
             return problem(call, "body_too_large", headers=[(b"connection", b"close")])
@@ -136,6 +167,8 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "unsupported_media_type")
         case UnknownParameter(code=code, name=name):
             return problem(call, code, errors=[{"parameter": name, "message": _message(call, code, None)}])
+        case AmbiguousReference():
+            return problem(call, "ambiguous_external_ref")
         case BadHeader(code=code):
             return problem(call, code)
         case Malformed():
@@ -157,6 +190,10 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "unavailable", headers=[(b"retry-after", b"2")])
         case _:
             return problem(call, "internal_error")
+
+
+class AmbiguousReference(Exception):
+    """409: an external reference stands for cases of several regions that the caller sees."""
 
 
 class BadHeader(Exception):

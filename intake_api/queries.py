@@ -1,32 +1,68 @@
 """Reading: one case, its actions and complaints, and the list of cases."""
 
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from intake_api.access import Forbidden
-from intake_api.http import Call, Reply, UnknownParameter, entity_tag, read_reply
+from intake_api.http import Call, NotFound, Reply, UnknownParameter, entity_tag, read_reply
 from intake_api.services import Services
 from projections import case_list, case_view
 from services.caller import Caller
-from services.casebook import decoded_action
+from services.case import CLOCK_TOLERANCE, Case
+from services.casebook import entry_of
+from services.docket import fold
+from services.instants import parse_instant
 
 _LARGEST_PAGE = 500
 _PAGE = 50
 
 
 async def get_case(call: Call) -> Reply:
-    """The case, with every write acknowledged before."""
+    """The case, with every write acknowledged before; or State(as_of, known_at)."""
     services: Services = call.services
     caller = services.caller(call)
-    call.query(())
+    query = call.query(("as_of", "known_at"))
+    now = services.now()
+    as_of, known_at = _past(query, "as_of", now), _past(query, "known_at", now)
     case, head = await services.visible_case(call, caller, fresh=True)
-    await services.directory.refresh()
-    document = case_view.encode(case_view.whole(case, services.directory, services.now()))
-    body = await services.vault.open_document(document, caller.masked)
     assert head is not None
+    await services.directory.refresh()
+    if as_of or known_at:
+        case = await _as_it_stood(services, case, as_of, known_at)
+    at = as_of or now
+    document = case_view.encode(case_view.whole(case, services.directory, at, known_at))
+    body = await services.vault.open_document(document, caller.masked)
     return read_reply(call, body, f"{case.version}.{entity_tag(body)}", _position(head.position))
+
+
+async def _as_it_stood(services: Services, case: Case, as_of: datetime | None, known_at: datetime | None) -> Case:
+    """State(T, K) of the case; `NotFound` while nothing of it was known, or had happened."""
+    files = await services.cases.files(case.case_id)
+    stood = fold(files, as_of, known_at).docket[case.case_id]
+    begun = stood.frontier or (stood.opened_at and (as_of is None or stood.opened_at <= as_of))
+    if not stood.version or not begun:
+        raise NotFound
+    return stood
+
+
+def _past(query: dict[str, list[str]], name: str, now: datetime) -> datetime | None:
+    """An instant that lies not in the future; a plus that was sent unescaped has become a space."""
+    text = _one(query, name, "")
+    if not text and name not in query:
+        return None
+    try:
+        instant = parse_instant(re.sub(r" (?=\d\d:\d\d$)", "+", text))
+    except PydanticCustomError:
+        raise UnknownParameter("invalid_parameter", name) from None
+    if instant > now + CLOCK_TOLERANCE:
+        raise UnknownParameter("in_the_future", name)
+    return instant
 
 
 async def list_actions(call: Call) -> Reply:
@@ -38,7 +74,8 @@ async def list_actions(call: Call) -> Reply:
     assert head is not None
     limit, after = _limit(query), _after(services, call, query)
     records = await services.log.read.page(case.case_id, after, limit + 1)
-    items = [case_view.action(record, decoded_action(record)) for record in records[:limit]]
+    entries = [entry_of(record) for record in records[:limit]]
+    items = [case_view.action(entry, case.corrected.get(entry.action.action_id)) for entry in entries]
     last = records[limit - 1].version if len(records) > limit else None
     return await _page(services, call, caller, items, last, query, case.version, head.position)
 
@@ -51,9 +88,9 @@ async def list_complaints(call: Call) -> Reply:
     case, head = await services.visible_case(call, caller, fresh=True)
     assert head is not None
     limit, after = _limit(query), _after(services, call, query)
-    later = [one for one in case.complaints.values() if one.version > after]
-    items = [case_view.complaint(case, one) for one in later[:limit]]
-    last = later[limit - 1].version if len(later) > limit else None
+    later = [one for one in case_view.in_order(case) if one.position > after]
+    items = [case_view.complaint(one) for one in later[:limit]]
+    last = later[limit - 1].position if len(later) > limit else None
     return await _page(services, call, caller, items, last, query, len(case.complaints), head.position)
 
 

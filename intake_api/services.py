@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
@@ -28,7 +29,7 @@ class Services:
         self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
         self.cases = Casebook(self.log)
         self.directory = Directory(self.log)
-        self.desk = Desk(self.log, self.vault, self.cases, self.directory)
+        self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
@@ -54,7 +55,8 @@ class Services:
             case_id = await self.log.read.case_by_number(number)
         if case_id is None:
             raise NotFound
-        case, head = await self.cases.fresh(case_id) if fresh else (await self.cases.last_known(case_id), None)
+        docket, head = await self.cases.fresh(case_id) if fresh else (await self.cases.last_known(case_id), None)
+        case = docket[case_id]
         if not case.version or not caller.sees(case.region):
             raise NotFound
         return case, head

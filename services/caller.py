@@ -8,7 +8,14 @@ Role = Literal["agent", "manager", "dashboard", "auditor", "admin"]
 ROLES: tuple[str, ...] = ("agent", "manager", "dashboard", "auditor", "admin")
 UNITS: tuple[str, ...] = ("region", "property_services", "group")
 
-_AGENT = frozenset({"open", "warned", "received", "responded", "contact_attempted", "chased", "noted"})
+_AGENT = frozenset(
+    {
+        *("open", "warned", "received", "responded", "contact_attempted", "chased", "noted"),
+        *("assessed", "escalated", "corrected"),
+    }
+)
+# What the property-services group alone determines in its own category (5.5).
+_ITS_OWN = frozenset({"blamed", "sanctioned"})
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -40,6 +47,8 @@ class Caller(msgspec.Struct, frozen=True):
     def reads_cases(self) -> bool:
         return self.role != "admin"
 
-    def may(self, action: str) -> bool:
-        """Whether the role may append that type of action at all."""
+    def may(self, action: str, category: str | None = None) -> bool:
+        """Whether the role may append that type of action at all, to a case of that category (5.5)."""
+        if category == "property_service" and action in _ITS_OWN and self.unit != "property_services":
+            return False
         return self.role == "manager" or (self.role == "agent" and action in _AGENT)

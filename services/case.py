@@ -1,38 +1,62 @@
-"""投诉事件. What the rules need to remember of a case, and how each fact moves it. `evolve` never refuses.
+"""投诉事件. What the rules need to remember of a case at one instant, as far as it is known. How it moves: `fold`."""
 
-Order of arrival does not matter to what is remembered of an answer: a complaint is met by its earliest contact,
-whichever of the two was recorded first.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec.structs import replace
 
 from services.events import (
     Action,
-    Chased,
+    Blamed,
+    Closed,
     Complainant,
-    ContactAttempted,
-    Noted,
+    EmergencyStarted,
+    Escalated,
+    LessonApplied,
+    LessonRecorded,
+    Linked,
     Opening,
-    Received,
-    Responded,
-    RiskIdentified,
+    PlanApproved,
+    PlanProposed,
+    Reopened,
+    Sanctioned,
     Stage,
-    Warned,
 )
 from services.households import household_key
 
+# A client's clock may be this far ahead; beyond it an instant lies in the future.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+LEVELS = ("none", "city", "area", "region", "group")
+
+_A = TypeVar("_A", bound=Action)
+
+
+class Place(NamedTuple):
+    """Where a fact's texts are sealed: its stream and version, and the path to it within that body."""
+
+    stream: UUID
+    version: int
+    path: str = ""
+
+
+class Kept(msgspec.Struct, Generic[_A], frozen=True, gc=False):
+    """An action that the case remembers as it was said (or corrected), and its fold instant."""
+
+    action: _A
+    place: Place
+    at: datetime
+
 
 class Complaint(msgspec.Struct, frozen=True, gc=False):
-    """投诉. One complaint; `version` is that of its receipt, under which its personal data is sealed."""
+    """投诉. One complaint; `owner` is the case in whose stream it was received, `position` that of its receipt."""
 
     complaint_id: UUID
-    version: int
+    owner: UUID
+    position: int
+    place: Place
     obtained_at: datetime
     channel: str
     obtained_by: str | None = None
@@ -46,7 +70,7 @@ class Complaint(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """A response that may still meet complaints recorded after it: to everyone, or to named households."""
+    """A response by a clock that ran ahead: it may still meet complaints that are folded after it."""
 
     action_id: UUID
     contacted_at: datetime
@@ -57,24 +81,83 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
         return reached and complaint.obtained_at <= self.contacted_at
 
 
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """A household's last answer to the plan."""
+
+    household: str
+    accepted: bool
+    at: datetime
+    version: int
+
+
+class Cycle(msgspec.Struct, frozen=True, gc=False):
+    """One way from plan to accountability; a reopening starts the next, in which all of it is given anew."""
+
+    number: int = 1
+    proposals: Mapping[UUID, Kept[PlanProposed]] = {}
+    approved: Kept[PlanApproved] | None = None
+    replies: Mapping[str, Reply] = {}
+    closure: Kept[Closed] | None = None
+    blame: Kept[Blamed] | None = None
+    sanctions: tuple[Kept[Sanctioned], ...] = ()
+    reopened: Kept[Reopened] | None = None
+
+
+class Lesson(msgspec.Struct, frozen=True, gc=False):
+    """经验教训 (4.6) and where it was applied."""
+
+    recorded: Kept[LessonRecorded]
+    applied: tuple[Kept[LessonApplied], ...] = ()
+
+
+class Inconsistency(msgspec.Struct, frozen=True, gc=False):
+    """A recorded action that later truth undermines: it stands, and this rule says what is wrong with it."""
+
+    action_id: UUID
+    rule: str
+
+
 class Case(msgspec.Struct, frozen=True, gc=False):
-    """The folded case. `version` 0 is a case that was never opened. Sealed texts stay sealed tokens."""
+    """The folded case. `version` 0 is a case that was never opened. Sealed texts stay sealed tokens.
+
+    `complaints` of a merger's target hold those of its members too; `replies_of` what members' households answered
+    before they were merged. `frontier` is the place in the order of folding that the last folded action has.
+    """
 
     case_id: UUID
     version: int = 0
     position: int = 0
     case_no: str = ""
     region: str = ""
-    stage: Stage = "risk"
-    opening: Opening | None = None
-    opened_at: datetime | None = None
     updated_at: datetime | None = None
+    opening: Opening | None = None
+    opened_by: UUID | None = None
+    opened_in: Place | None = None
+    opened_at: datetime | None = None
+    void: bool = False
+    stage: Stage = "risk"
     complaints: Mapping[UUID, Complaint] = {}
+    unanswered: frozenset[UUID] = frozenset()
     households: Mapping[str, int] = {}
-    answers: tuple[Answer, ...] = ()
-    responded_count: int = 0
-    # Of each type of action the last one: its version and when it happened. A literal repeat says the same instant.
+    first_obtained: datetime | None = None
+    latest_contact: datetime | None = None
+    ahead: tuple[Answer, ...] = ()
+    facts: Mapping[str, object] = {}
+    escalation: Kept[Escalated] | None = None
+    emergencies: tuple[Kept[EmergencyStarted], ...] = ()
+    cycle: Cycle = Cycle()
+    cycles: tuple[Cycle, ...] = ()
+    lessons: Mapping[UUID, Lesson] = {}
+    links: tuple[Kept[Linked], ...] = ()
+    merged: Kept[Linked] | None = None
+    members: tuple[UUID, ...] = ()
+    replies_of: Mapping[UUID, Mapping[str, Reply]] = {}
+    complaints_since_closure: int = 0
+    inconsistencies: tuple[Inconsistency, ...] = ()
+    corrected: Mapping[UUID, UUID] = {}
+    # Of each type of action the last one: its version and when it happened. What a literal repeat would repeat.
     last: Mapping[str, tuple[int, datetime]] = {}
+    frontier: "tuple[datetime, int, int] | None" = None
 
     @property
     def opened(self) -> Opening:
@@ -83,121 +166,44 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         return self.opening
 
     @property
+    def is_closed(self) -> bool:
+        return self.cycle.closure is not None
+
+    @property
     def status(self) -> str:
-        """`open` while a complaint is unanswered or there is none, else `responded`."""
-        answered = self.complaints and self.responded_count == len(self.complaints)
-        return "responded" if answered else "open"
+        """`void`, `merged`, `accounted` (blamed), `closed`; else by what is answered and whether a plan is approved."""
+        if self.void:
+            return "void"
+        if self.merged:
+            return "merged"
+        if self.cycle.closure:
+            return "accounted" if self.cycle.blame else "closed"
+        if self.unanswered or not self.complaints:
+            return "open"
+        return "planned" if self.cycle.approved else "responded"
+
+    @property
+    def stands_open(self) -> bool:
+        """Whether there is still something to decide in it."""
+        return not (self.void or self.merged or self.cycle.closure)
+
+    @property
+    def escalation_level(self) -> str:
+        return self.escalation.action.to if self.escalation else "none"
+
+    @property
+    def accepting(self) -> int:
+        """Of the complaining households, how many accept the plan by their last answer (3.2(2))."""
+        replies: dict[str, Reply] = dict(self.cycle.replies)
+        for theirs in self.replies_of.values():
+            for key, reply in theirs.items():
+                if key not in replies or replies[key].at < reply.at:
+                    replies[key] = reply
+        return sum(1 for key, reply in replies.items() if reply.accepted and key in self.households)
 
 
-def evolve(case: Case, action: Action, version: int, position: int, region: str, recorded_at: datetime) -> Case:
-    """The case after one more action of its stream."""
-    moved = replace(
-        case,
-        version=version,
-        position=position,
-        region=region,
-        updated_at=recorded_at,
-        last={**case.last, action.name: (version, action.occurred_at)},
-    )
-    if action.opening is not None:
-        # Never later than its recording: a fast clock at the centre must not open a case in the future.
-        opened_at = min(action.occurred_at, recorded_at)
-        moved = replace(moved, opening=action.opening, case_no=action.case_no or "", opened_at=opened_at)
-    match action:
-        case RiskIdentified() | Noted():
-            return moved
-        case Warned():
-            return replace(moved, stage=_later(moved.stage, "warning"))
-        case Received():
-            return _received(moved, action)
-        case Chased(complaint=complaint_id):
-            return _counted(moved, [complaint_id], chased=1)
-        case ContactAttempted():
-            return _counted(moved, [c.complaint_id for c in named(moved, action.complaints, action.households)], 1)
-        case Responded():
-            return _responded(moved, action)
-        case _:
-            assert_never(action)
-
-
-_ORDER: dict[str, int] = {"risk": 0, "warning": 1, "complaint": 2}
-
-
-def _later(stage: Stage, reached: Stage) -> Stage:
-    """Only forward through the stages (house rule)."""
-    return max(stage, reached, key=_ORDER.__getitem__)
-
-
-def _received(case: Case, action: Received) -> Case:
-    key = household_key(action.household) if action.household else None
-    complaint = Complaint(
-        complaint_id=action.complaint_id,
-        version=case.version,
-        obtained_at=action.occurred_at,
-        channel=action.channel,
-        obtained_by=action.obtained_by,
-        household=action.household,
-        household_key=key,
-        complainant=action.complainant,
-    )
-    for answer in case.answers:
-        if answer.meets(complaint):
-            complaint = _met(complaint, answer)
-    households = {**case.households, key: case.households.get(key, 0) + 1} if key else case.households
-    return replace(
-        case,
-        stage="complaint",
-        complaints={**case.complaints, complaint.complaint_id: complaint},
-        households=households,
-        responded_count=case.responded_count + (complaint.responded_at is not None),
-    )
-
-
-def _met(complaint: Complaint, answer: Answer) -> Complaint:
-    """A complaint is met by its earliest contact, so a later proof counts (4.3)."""
-    if complaint.responded_at is not None and complaint.responded_at <= answer.contacted_at:
-        return complaint
-    return replace(complaint, responded_at=answer.contacted_at, responded_by=answer.action_id)
-
-
-def _responded(case: Case, action: Responded) -> Case:
-    if action.everyone:
-        answer = Answer(action.action_id, action.occurred_at)
-        reached: Iterable[Complaint] = case.complaints.values()
-    else:
-        keys = frozenset(household_key(h) for h in action.households)
-        answer = Answer(action.action_id, action.occurred_at, keys)
-        reached = named(case, action.complaints, action.households)
-    changed = {
-        complaint.complaint_id: met
-        for complaint in reached
-        if complaint.obtained_at <= action.occurred_at and (met := _met(complaint, answer)) is not complaint
-    }
-    newly = sum(1 for complaint_id in changed if case.complaints[complaint_id].responded_at is None)
-    kept = (*case.answers, answer) if answer.households is None or answer.households else case.answers
-    return replace(
-        case,
-        complaints={**case.complaints, **changed},
-        answers=kept,
-        responded_count=case.responded_count + newly,
-    )
-
-
-def _counted(case: Case, complaint_ids: Iterable[UUID], attempts: int = 0, chased: int = 0) -> Case:
-    changed = {
-        c.complaint_id: replace(c, attempts=c.attempts + attempts, chased=c.chased + chased)
-        for complaint_id in complaint_ids
-        if (c := case.complaints.get(complaint_id))
-    }
-    return replace(case, complaints={**case.complaints, **changed})
-
-
-def named(case: Case, complaints: Iterable[UUID], households: Iterable[str]) -> list[Complaint]:
+def named(case: Case, complaints: "tuple[UUID, ...]", households: "tuple[str, ...]") -> list[Complaint]:
     """The complaints that an action names, by id or through their household; unknown names name nothing."""
     by_id = [found for complaint_id in complaints if (found := case.complaints.get(complaint_id))]
     keys = {household_key(household) for household in households}
     return by_id + [c for c in case.complaints.values() if c.household_key in keys] if keys else by_id
-
-
-# A client's clock may be this far ahead; beyond it an instant lies in the future.
-CLOCK_TOLERANCE = timedelta(minutes=5)

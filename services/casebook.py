@@ -1,10 +1,11 @@
 """Folded cases, kept in memory and brought up to date from their streams."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from services.case import Case, evolve
+from services.case import Case
+from services.docket import Docket, Entry, Files, advanced, comes_last, fold, linked_streams
 from services.event_log import EventLog, Head, Record
 from services.events import (
     ACTIONS,
@@ -18,13 +19,6 @@ from services.events import (
 _KEPT = 20_000
 
 
-def replay(case: Case, records: Iterable[Record]) -> Case:
-    """The case after more records of its stream, in version order."""
-    for record in records:
-        case = step(case, record, decoded_action(record))
-    return case
-
-
 def decoded_action(record: Record) -> Action:
     """The action in a record of a case's stream, texts sealed."""
     fact = decode(record.name, record.schema, record.body)
@@ -33,9 +27,17 @@ def decoded_action(record: Record) -> Action:
     return fact
 
 
-def step(case: Case, record: Record, action: Action) -> Case:
-    """The case after one record whose body is already decoded."""
-    return evolve(case, action, record.version, record.position, record.region, record.recorded_at)
+def entry_of(record: Record, action: Action | None = None) -> Entry:
+    """A record of a case's stream, decoded unless its action is at hand."""
+    return Entry(
+        record.stream,
+        record.version,
+        record.position,
+        record.recorded_at,
+        record.region,
+        record.actor,
+        action or decoded_action(record),
+    )
 
 
 class Casebook:
@@ -43,42 +45,99 @@ class Casebook:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._cases: OrderedDict[UUID, Case] = OrderedDict()
+        self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
 
-    async def last_known(self, case_id: UUID) -> Case:
+    async def last_known(self, case_id: UUID) -> Docket:
         """The case as this process knows it, read only if it doesn't; version 0: there is none."""
-        known = self._cases.get(case_id)
+        known = self._dockets.get(case_id)
         if known:
-            self._cases.move_to_end(case_id)
+            self._dockets.move_to_end(case_id)
             return known
         return (await self.fresh(case_id))[0]
 
-    async def fresh(self, case_id: UUID) -> tuple[Case, Head]:
+    async def fresh(self, case_id: UUID) -> tuple[Docket, Head]:
         """The case with every write acknowledged before, by any process, and a head that it reflects at least."""
-        known = self._cases.get(case_id) or Case(case_id)
-        head, records = await self._log.read.history(case_id, known.version)
-        if records and records[0].name not in ACTIONS:
-            # Somebody asks for the directory's stream, whose id can be computed, as if it were a case.
-            return known, head
-        case = replay(known, records)
-        self.keep(case)
-        return case, head
+        known = self._dockets.get(case_id) or {case_id: Case(case_id)}
+        if len(known) == 1:
+            head, records = await self._log.read.history(case_id, known[case_id].version)
+        else:
+            head, records = await self._log.read.histories(dict(_versions(known)))
+        return await self._caught_up(case_id, known, records), head
 
     async def fresh_many(self, case_ids: Sequence[UUID]) -> list[Case]:
-        """The cases, each up to date, in the order given: one question to the database."""
-        known = {case_id: self._cases.get(case_id) or Case(case_id) for case_id in case_ids}
-        records = await self._log.read.histories({case_id: case.version for case_id, case in known.items()})
+        """The cases, each up to date, in the order given: one question to the database where none was ever merged."""
+        known = {case_id: self._dockets.get(case_id) or {case_id: Case(case_id)} for case_id in case_ids}
+        versions: dict[UUID, int] = {}
+        for docket in known.values():
+            versions.update(_versions(docket))
+        _, records = await self._log.read.histories(versions)
+        newer: dict[UUID, list[Record]] = {}
         for record in records:
-            known[record.stream] = step(known[record.stream], record, decoded_action(record))
-        for case in known.values():
-            self.keep(case)
-        return list(known.values())
+            newer.setdefault(record.stream, []).append(record)
+        found = []
+        for case_id, docket in known.items():
+            theirs = [record for stream in docket for record in newer.get(stream, ())]
+            found.append((await self._caught_up(case_id, docket, theirs))[case_id])
+        return found
 
-    def keep(self, case: Case) -> None:
+    async def files(self, case_id: UUID, *others: UUID) -> Files:
+        """Everything ever recorded of the cases and of those that they were ever merged with."""
+        files: dict[UUID, list[Entry]] = {}
+        wanted = {case_id, *others}
+        while wanted:
+            _, records = await self._log.read.histories(dict.fromkeys(wanted, 0))
+            files.update({stream: [] for stream in wanted})
+            for record in records:
+                if record.name in ACTIONS:
+                    files[record.stream].append(entry_of(record))
+            wanted = {linked for entries in files.values() for linked in linked_streams(entries)} - files.keys()
+        return files
+
+    async def action_ids(self, places: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], UUID]:
+        """The ids of the actions at these streams and versions."""
+        records = await self._log.read.at_places(places)
+        return {(record.stream, record.version): decoded_action(record).action_id for record in records}
+
+    def keep(self, docket: Docket) -> None:
         """Remember a newer state."""
-        known = self._cases.get(case.case_id)
-        if case.version and (known is None or known.version < case.version):
-            self._cases[case.case_id] = case
-            self._cases.move_to_end(case.case_id)
-            if len(self._cases) > _KEPT:
-                self._cases.popitem(last=False)
+        for case_id, case in docket.items():
+            known = self._dockets.get(case_id)
+            if case.version and (known is None or len(known) < len(docket) or known[case_id].version < case.version):
+                self._dockets[case_id] = docket
+                self._dockets.move_to_end(case_id)
+                if len(self._dockets) > _KEPT:
+                    self._dockets.popitem(last=False)
+
+    def forget(self, case_ids: Iterable[UUID]) -> None:
+        """What is remembered of them is to be read again."""
+        for case_id in case_ids:
+            self._dockets.pop(case_id, None)
+
+    async def _caught_up(self, case_id: UUID, known: Docket, records: Sequence[Record]) -> Docket:
+        if not records:
+            return known
+        if records[0].name not in ACTIONS:
+            # Somebody asks for the directory's stream, whose id can be computed, as if it were a case.
+            return known
+        docket = _folded_next(known, [entry_of(record) for record in records])
+        if docket is None:
+            docket = fold(await self.files(case_id)).docket
+        self.keep(docket)
+        return docket
+
+
+def _versions(docket: Docket) -> Mapping[UUID, int]:
+    return {case_id: case.version for case_id, case in docket.items()}
+
+
+def _folded_next(docket: Docket, entries: list[Entry]) -> Docket | None:
+    """The docket after newer entries, if each comes last; None: everything has to be folded anew."""
+    first = entries[0]
+    if docket[first.stream].version == 0 and len(docket) == 1:
+        # The whole stream is here: however late an entry is, it can be folded without reading more.
+        return None if linked_streams(entries) else fold({first.stream: entries}).docket
+    for entry in sorted(entries, key=lambda entry: entry.position):
+        if not comes_last(docket, entry.action.name, entry.at):
+            return None
+        docket = advanced(docket, entry)
+    return docket

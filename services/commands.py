@@ -52,6 +52,15 @@ def _money(value: Any) -> str:
     return str(Decimal(value).quantize(Decimal("0.01")))
 
 
+def _share(value: Any) -> str:
+    """A share of 100 as a decimal, a string or a JSON number: what a float was written as, never what it is near to."""
+    text = value if isinstance(value, str) else repr(value) if type(value) in (int, float) else ""
+    if not _SHARE.fullmatch(text) or not 0 < Decimal(text) <= 100:
+        raise PydanticCustomError("share_malformed", "not a share of 100")
+    return text
+
+
+_SHARE = re.compile(r"\d{1,3}(\.\d{1,6})?", re.ASCII)
 _MONEY = re.compile(r"\d{1,15}(\.\d{1,2})?", re.ASCII)
 
 Id = Annotated[UUID, PlainValidator(_id), WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -63,7 +72,15 @@ Money = Annotated[
     PlainValidator(_money),
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,15}(\.\d{1,2})?$", "examples": ["2000000.00"]}),
 ]
+Share = Annotated[
+    str,
+    PlainValidator(_share),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": r"^\d{1,3}(\.\d{1,6})?$"}, {"type": "number"}], "examples": ["60"]}
+    ),
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")]
+Measures = Prose | Annotated[tuple[Prose, ...], Field(min_length=1, max_length=100)]
 Tags = Annotated[tuple[Label, ...], Field(max_length=50)]
 ProjectCode = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 RegionCode = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{1,32}$")]
@@ -124,14 +141,21 @@ class CasualtiesBody(Body):
 Cost = Money | Annotated[tuple[CostBody, ...], Field(min_length=1, max_length=1000)]
 
 
+class HouseholdsChange(Body):
+    """Households that sue by now, and those that no longer do."""
+
+    add: Annotated[tuple[Label, ...], Field(max_length=_MANY)] = ()
+    remove: Annotated[tuple[Label, ...], Field(max_length=_MANY)] = ()
+
+
 class FactsBody(Body):
-    """What was assessed (clause 7). Left out or null: not assessed, which is not zero."""
+    """What was assessed (clause 7). Left out: as before. Null: not assessed, which is not zero."""
 
     compensation: Cost | None = None
     upgrade_cost: Cost | None = None
     economic_loss: Cost | None = None
     casualties: CasualtiesBody | None = None
-    litigating_households: Annotated[tuple[Label, ...], Field(max_length=_MANY)] | None = None
+    litigating_households: Annotated[tuple[Label, ...], Field(max_length=_MANY)] | HouseholdsChange | None = None
     batch_handover_delayed: bool | None = None
     title_deed_delayed: bool | None = None
     group_milestone_delayed: bool | None = None
@@ -223,6 +247,169 @@ class Respond(Command):
         return self
 
 
+class Assess(Command):
+    """事件评估 (clause 7): the world changed; the named facts are replaced, null is "not assessed"."""
+
+    type: Literal["assessed"]
+    facts: FactsBody
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.facts.model_fields_set:
+            raise PydanticCustomError("facts_needed", "name at least one fact")
+        return self
+
+
+class Escalate(Command):
+    """升级 (clause 5): to a higher level."""
+
+    type: Literal["escalated"]
+    to: Literal["city", "area", "region", "group"]
+    reason: Prose
+
+
+class LeadBody(Body):
+    """区域总裁 (4.4): leads the emergency team."""
+
+    name: Label
+    title: Label
+
+
+class MemberBody(Body):
+    """A member of the emergency team and the function covered."""
+
+    name: Label
+    function: Label
+
+
+class StartEmergency(Command):
+    """启动突发应急小组 (4.4): reported to the group, team led by the regional president."""
+
+    type: Literal["emergency_started"]
+    lead: LeadBody
+    members: Annotated[tuple[MemberBody, ...], Field(min_length=1, max_length=200)]
+    reported_at: Instant
+
+
+class ProposePlan(Command):
+    """提出处理方案 (3.2(1))."""
+
+    type: Literal["plan_proposed"]
+    summary: Prose
+    cost: Money | None = None
+
+
+class OfficialBody(Body):
+    """Who approved or determined something."""
+
+    name: Label
+    title: Label
+
+
+class ApprovePlan(Command):
+    """处理方案已审批 (3.2(1)): `plan` is the action that proposed it."""
+
+    type: Literal["plan_approved"]
+    plan: Id
+    approver: OfficialBody
+
+
+class AnswerPlan(Command):
+    """业主答复方案 (3.2(2)): complaining households accept the approved plan, or don't."""
+
+    type: Literal["plan_answered"]
+    households: Annotated[tuple[Label, ...], Field(min_length=1, max_length=_MANY)]
+    accepted: bool
+
+
+class Close(Command):
+    """完结 (3.2): when the policy's closure criteria are met."""
+
+    type: Literal["closed"]
+    decision: Prose
+    recurrence_expected: bool
+
+
+class Reopen(Command):
+    """重启: starts the next cycle."""
+
+    type: Literal["reopened"]
+    reason: Prose
+
+
+class FindingBody(Body):
+    """One responsible party; all shares together are exactly 100."""
+
+    party: Label
+    title: Label
+    unit: Label
+    finding: Prose
+    share_percent: Share
+
+
+class Blame(Command):
+    """问责 (4.5): who is responsible, or `no_fault`."""
+
+    type: Literal["blamed"]
+    responsible: Annotated[tuple[FindingBody, ...], Field(min_length=1, max_length=100)] | None = None
+    no_fault: Literal[True] | None = None
+    conclusion: Prose
+    determined_by: OfficialBody
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.responsible is None) == (self.no_fault is None):
+            raise PydanticCustomError("responsible_or_no_fault", "give either responsible or no_fault")
+        total = sum((Decimal(one.share_percent) for one in self.responsible or ()), Decimal(0))
+        if self.responsible and total != 100:
+            raise PydanticCustomError("shares_not_100", "the shares make {total}", {"total": str(total)})
+        return self
+
+
+class Sanction(Command):
+    """追责 (4.5): what follows; again with `implemented_at` when enforced."""
+
+    type: Literal["sanctioned"]
+    party: Label
+    measure: Prose
+    implemented_at: Instant | None = None
+
+
+class RecordLesson(Command):
+    """案例沉淀 (4.6): for the case library."""
+
+    type: Literal["lesson_recorded"]
+    root_cause: Prose
+    lesson: Prose
+    measures: Measures
+
+
+class ApplyLesson(Command):
+    """案例应用 (4.6): `lesson` is the action that recorded it."""
+
+    type: Literal["lesson_applied"]
+    lesson: Id
+    applied_to: Prose
+
+
+class Link(Command):
+    """关联: `merged_into` decides both as one from now on; `case` is an id or a case number of the same region."""
+
+    type: Literal["linked"]
+    case: Label
+    kind: Literal["merged_into", "related", "recurrence_of"]
+    reason: Prose
+
+
+class Unlink(Command):
+    """取消关联."""
+
+    type: Literal["unlinked"]
+    case: Label
+    kind: Literal["merged_into", "related", "recurrence_of"]
+    reason: Prose
+
+
 class Note(Command):
     """备注: something worth keeping beside the case."""
 
@@ -231,7 +418,46 @@ class Note(Command):
     complaint: Id | None = None
 
 
-ActionCommand = Annotated[Warn | Receive | Chase | AttemptContact | Respond | Note, Field(discriminator="type")]
+class Correct(Command):
+    """更正: what an earlier action should have said (RFC 7396 merge patch of its fields), or that it never happened."""
+
+    type: Literal["corrected"]
+    action: Id
+    replacement: dict[str, Any] | None = None
+    retract: Literal[True] | None = None
+    reason: Prose
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.replacement is None) == (self.retract is None):
+            raise PydanticCustomError("replacement_or_retract", "give either replacement or retract")
+        return self
+
+
+AnyAction = (
+    Warn
+    | Receive
+    | Chase
+    | AttemptContact
+    | Respond
+    | Assess
+    | Escalate
+    | StartEmergency
+    | ProposePlan
+    | ApprovePlan
+    | AnswerPlan
+    | Close
+    | Reopen
+    | Blame
+    | Sanction
+    | RecordLesson
+    | ApplyLesson
+    | Link
+    | Unlink
+    | Note
+    | Correct
+)
+ActionCommand = Annotated[AnyAction, Field(discriminator="type")]
 
 
 class OpenCase(Command):
@@ -304,7 +530,7 @@ class DescribeProject(Body):
     valid_from: Instant | None = None
 
 
-ACTION = TypeAdapter[Warn | Receive | Chase | AttemptContact | Respond | Note](ActionCommand)
+ACTION = TypeAdapter[AnyAction](ActionCommand)
 OPENING = TypeAdapter(OpenCase)
 REGION = TypeAdapter(DescribeRegion)
 PROJECT = TypeAdapter(DescribeProject)

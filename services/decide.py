@@ -1,46 +1,100 @@
-"""What an action asked for becomes, or why it may not: pure, from the case, the command, the instant and new ids."""
+"""What an action asked for becomes: pure, from the command, the instant and new ids. Whether it may, `permit` says."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
 
-from services.case import CLOCK_TOLERANCE, Case, Complaint, named
+from services.case import CLOCK_TOLERANCE
 from services.commands import (
+    AnswerPlan,
+    ApplyLesson,
+    ApprovePlan,
+    Assess,
     AttemptContact,
+    Blame,
     Chase,
+    Close,
     Command,
     ComplainantBody,
     ContactPersonBody,
+    Escalate,
     EvidenceBody,
+    FactsBody,
+    Link,
     Note,
+    OfficialBody,
     OpenCase,
     OperatorBody,
+    ProposePlan,
     Receive,
+    RecordLesson,
+    Reopen,
     Respond,
+    Sanction,
+    StartEmergency,
+    Unlink,
     Warn,
 )
 from services.events import (
     Action,
+    Assessed,
+    Blamed,
     Chased,
+    Closed,
     Complainant,
     ContactAttempted,
     ContactPerson,
+    EmergencyStarted,
+    Escalated,
     Evidence,
+    Finding,
+    LessonApplied,
+    LessonRecorded,
+    Linked,
+    Member,
     Noted,
+    Official,
     Opening,
     Operator,
+    PlanAnswered,
+    PlanApproved,
+    PlanProposed,
     Received,
+    Reopened,
     Responded,
     RiskIdentified,
+    Sanctioned,
+    Unlinked,
     Warned,
 )
-from services.households import household_key
 from services.instants import format_instant
-from services.rules import Fault, Malformed, Refusal, Rule, Unmet
+from services.rules import Fault, Malformed
 
 NewId = Callable[[], UUID]
-ActionBody = Warn | Receive | Chase | AttemptContact | Respond | Note
+# What can be made without looking anything up: a correction needs the action that it corrects.
+Plain = (
+    Warn
+    | Receive
+    | Chase
+    | AttemptContact
+    | Respond
+    | Assess
+    | Escalate
+    | StartEmergency
+    | ProposePlan
+    | ApprovePlan
+    | AnswerPlan
+    | Close
+    | Reopen
+    | Blame
+    | Sanction
+    | RecordLesson
+    | ApplyLesson
+    | Link
+    | Unlink
+    | Note
+)
 
 
 def open_case(command: OpenCase, at: datetime, new_id: NewId) -> Action:
@@ -48,9 +102,9 @@ def open_case(command: OpenCase, at: datetime, new_id: NewId) -> Action:
     opening = _opening(command)
     match command.stage:
         case "risk":
-            return RiskIdentified(opening=opening, **_common(command, command.occurred_at, at, new_id))
+            return RiskIdentified(opening=opening, **common(command, command.occurred_at, at, new_id))
         case "warning":
-            return Warned(opening=opening, **_common(command, command.occurred_at, at, new_id))
+            return Warned(opening=opening, **common(command, command.occurred_at, at, new_id))
         case "complaint":
             return Received(
                 opening=opening,
@@ -59,19 +113,22 @@ def open_case(command: OpenCase, at: datetime, new_id: NewId) -> Action:
                 channel=command.channel or "other",
                 household=command.household,
                 complainant=_complainant(command.complainant),
-                **_common(command, command.obtained_at, at, new_id),
+                **common(command, command.obtained_at, at, new_id),
             )
         case _:
             assert_never(command.stage)
 
 
-def decide(case: Case, command: ActionBody, at: datetime, new_id: NewId) -> Action:
-    """The fact that the command becomes on this case; raises `Refusal` (409) or `Malformed` (422)."""
+def make(command: Plain, at: datetime, new_id: NewId, case: UUID | None = None) -> Action:
+    """The fact that the command becomes; `case` is the one that a link names. Raises `Malformed` (422)."""
+    match command:
+        case Receive(obtained_at=own) | AttemptContact(attempted_at=own) | Respond(contacted_at=own):
+            said = common(command, own, at, new_id)
+        case _:
+            said = common(command, command.occurred_at, at, new_id)
     match command:
         case Warn():
-            if case.stage != "risk":
-                raise Refusal(Rule.NOT_AT_RISK_STAGE, [Unmet("stage", "risk", case.stage)])
-            return Warned(unrest=command.unrest, **_common(command, command.occurred_at, at, new_id))
+            return Warned(unrest=command.unrest, **said)
         case Receive():
             return Received(
                 complaint_id=new_id(),
@@ -79,115 +136,81 @@ def decide(case: Case, command: ActionBody, at: datetime, new_id: NewId) -> Acti
                 channel=command.channel,
                 household=command.household,
                 complainant=_complainant(command.complainant),
-                **_common(command, command.obtained_at, at, new_id),
+                **said,
             )
         case Chase():
-            _known(case, [command.complaint], "/complaint")
-            return Chased(
-                complaint=command.complaint,
-                channel=command.channel,
-                **_common(command, command.occurred_at, at, new_id),
-            )
+            return Chased(complaint=command.complaint, channel=command.channel, **said)
         case AttemptContact():
-            return _attempt(case, command, at, new_id)
-        case Respond():
-            return _respond(case, command, at, new_id)
-        case Note():
-            if command.complaint:
-                _known(case, [command.complaint], "/complaint")
-            return Noted(
-                text=command.text,
-                complaint=command.complaint,
-                **_common(command, command.occurred_at, at, new_id),
+            return ContactAttempted(
+                complaints=command.complaints or (),
+                households=command.households or (),
+                channel=command.channel,
+                outcome=command.outcome,
+                **said,
             )
+        case Respond():
+            return Responded(
+                complaints=command.complaints if isinstance(command.complaints, tuple) else (),
+                households=command.households or (),
+                everyone=command.complaints == "all",
+                channel=command.channel,
+                contact_person=_contact_person(command.contact_person),
+                **said,
+            )
+        case Note():
+            return Noted(text=command.text, complaint=command.complaint, **said)
+        case Assess():
+            return Assessed(facts=_facts(command.facts), **said)
+        case Escalate():
+            return Escalated(to=command.to, reason=command.reason, **said)
+        case StartEmergency():
+            _not_ahead(command.reported_at, at, "/reported_at")
+            members = tuple(Member(one.name, one.function) for one in command.members)
+            lead = Official(command.lead.name, command.lead.title)
+            return EmergencyStarted(lead=lead, members=members, reported_at=command.reported_at, **said)
+        case ProposePlan():
+            return PlanProposed(summary=command.summary, cost=command.cost, **said)
+        case ApprovePlan():
+            return PlanApproved(plan=command.plan, approver=_official(command.approver), **said)
+        case AnswerPlan():
+            return PlanAnswered(households=command.households, accepted=command.accepted, **said)
+        case Close():
+            return Closed(decision=command.decision, recurrence_expected=command.recurrence_expected, **said)
+        case Reopen():
+            return Reopened(reason=command.reason, **said)
+        case Blame():
+            return Blamed(
+                responsible=tuple(
+                    Finding(one.party, one.title, one.unit, one.finding, one.share_percent)
+                    for one in command.responsible or ()
+                ),
+                no_fault=bool(command.no_fault),
+                conclusion=command.conclusion,
+                determined_by=_official(command.determined_by),
+                **said,
+            )
+        case Sanction():
+            if command.implemented_at:
+                _not_ahead(command.implemented_at, at, "/implemented_at")
+            return Sanctioned(
+                party=command.party, measure=command.measure, implemented_at=command.implemented_at, **said
+            )
+        case RecordLesson():
+            measures = (command.measures,) if isinstance(command.measures, str) else command.measures
+            return LessonRecorded(root_cause=command.root_cause, lesson=command.lesson, measures=measures, **said)
+        case ApplyLesson():
+            return LessonApplied(lesson=command.lesson, applied_to=command.applied_to, **said)
+        case Link() | Unlink():
+            kind = Linked if isinstance(command, Link) else Unlinked
+            return kind(case=case or UUID(int=0), kind=command.kind, reason=command.reason, **said)
         case _:
             assert_never(command)
 
 
-def _attempt(case: Case, command: AttemptContact, at: datetime, new_id: NewId) -> ContactAttempted:
-    for complaint in _targets(case, command.complaints or (), command.households or ()):
-        _obtained_by(complaint.obtained_at, command.attempted_at, Rule.ATTEMPTED_BEFORE_OBTAINED)
-    return ContactAttempted(
-        complaints=command.complaints or (),
-        households=command.households or (),
-        channel=command.channel,
-        outcome=command.outcome,
-        **_common(command, command.attempted_at, at, new_id),
-    )
-
-
-def _respond(case: Case, command: Respond, at: datetime, new_id: NewId) -> Responded:
-    everyone = command.complaints == "all"
-    ids = command.complaints if isinstance(command.complaints, tuple) else ()
-    if everyone:
-        _someone_to_answer(case, command.contacted_at)
-    elif ids:
-        for complaint in _targets(case, ids, ()):
-            _obtained_by(complaint.obtained_at, command.contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
-    else:
-        _someone_in_each(case, command.households or (), command.contacted_at)
-    return Responded(
-        complaints=ids,
-        households=command.households or (),
-        everyone=everyone,
-        channel=command.channel,
-        contact_person=_contact_person(command.contact_person),
-        **_common(command, command.contacted_at, at, new_id),
-    )
-
-
-def _someone_to_answer(case: Case, contacted_at: datetime) -> None:
-    first = min((c.obtained_at for c in case.complaints.values()), default=None)
-    if first is None:
-        raise Refusal(Rule.NOTHING_TO_ANSWER, [Unmet("complaints", "≥ 1", "0")])
-    _obtained_by(first, contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
-
-
-def _someone_in_each(case: Case, households: tuple[str, ...], contacted_at: datetime) -> None:
-    """Each household complained by then; a later complaint of it is simply not covered."""
-    _complaining(case, households)
-    for household in households:
-        first = min(c.obtained_at for c in named(case, (), [household]))
-        _obtained_by(first, contacted_at, Rule.ANSWERED_BEFORE_OBTAINED)
-
-
-def _targets(case: Case, complaints: tuple[UUID, ...], households: tuple[str, ...]) -> list[Complaint]:
-    _known(case, complaints, "/complaints")
-    _complaining(case, households)
-    return named(case, complaints, households)
-
-
-def _known(case: Case, complaints: Iterable[UUID], pointer: str) -> None:
-    faults = [
-        Fault(pointer if pointer == "/complaint" else f"{pointer}/{index}", "unknown_complaint", str(complaint))
-        for index, complaint in enumerate(complaints)
-        if complaint not in case.complaints
-    ]
-    if faults:
-        raise Malformed(faults, "unknown_complaint")
-
-
-def _complaining(case: Case, households: Iterable[str]) -> None:
-    faults = [
-        Fault(f"/households/{index}", "unknown_household", household)
-        for index, household in enumerate(households)
-        if household_key(household) not in case.households
-    ]
-    if faults:
-        raise Malformed(faults, "unknown_household")
-
-
-def _obtained_by(obtained_at: datetime, contacted_at: datetime, rule: Rule) -> None:
-    """Nobody is contacted about a complaint that nobody has obtained yet."""
-    if obtained_at > contacted_at:
-        required = f"≥ {format_instant(obtained_at)}"
-        raise Refusal(rule, [Unmet("contacted_at", required, format_instant(contacted_at))])
-
-
-def _common(command: Command, occurred_at: datetime | None, at: datetime, new_id: NewId) -> dict[str, Any]:
+def common(command: Command, occurred_at: datetime | None, at: datetime, new_id: NewId) -> dict[str, Any]:
     """What every action carries. More than five minutes ahead of us is refused; left out is now."""
-    if occurred_at is not None and occurred_at > at + CLOCK_TOLERANCE:
-        raise Malformed([Fault(_time_field(command), "in_the_future", format_instant(at))], "in_the_future")
+    if occurred_at is not None:
+        _not_ahead(occurred_at, at, _time_field(command))
     return {
         "action_id": new_id(),
         "occurred_at": occurred_at or at,
@@ -195,6 +218,11 @@ def _common(command: Command, occurred_at: datetime | None, at: datetime, new_id
         "evidence": tuple(_evidence(item) for item in command.evidence),
         "note": command.note,
     }
+
+
+def _not_ahead(instant: datetime, at: datetime, pointer: str) -> None:
+    if instant > at + CLOCK_TOLERANCE:
+        raise Malformed([Fault(pointer, "in_the_future", format_instant(at))], "in_the_future")
 
 
 def _time_field(command: Command) -> str:
@@ -216,12 +244,21 @@ def _complainant(body: ComplainantBody | None) -> Complainant | None:
     return Complainant(body.name, body.phone, body.relation) if body else None
 
 
+def _official(body: OfficialBody) -> Official:
+    return Official(body.name, body.title)
+
+
+def _facts(body: FactsBody) -> dict[str, Any]:
+    """As said: what is null was said to be unknown, what is left out was not spoken of."""
+    return body.model_dump(mode="json", exclude_unset=True)
+
+
 def _contact_person(body: ContactPersonBody) -> ContactPerson:
     return ContactPerson(body.name, body.title, body.phone)
 
 
 def _opening(command: OpenCase) -> Opening:
-    facts = command.facts.model_dump(mode="json", exclude_none=True) if command.facts else None
+    facts = _facts(command.facts) if command.facts else None
     return Opening(
         project=command.project,
         category=command.category,

@@ -6,7 +6,7 @@ and read back there is the sealed token (`services.vault`).
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,8 @@ import msgspec
 Name = Annotated[str, msgspec.Meta(extra={"personal": "name"})]
 Phone = Annotated[str, msgspec.Meta(extra={"personal": "phone"})]
 Text = Annotated[str, msgspec.Meta(extra={"personal": "text"})]
+# Who answers for a case (4.5): kept in clear, since accountability outlives an erasure, but not for every reader.
+StaffName = Annotated[str, msgspec.Meta(extra={"personal": "staff"})]
 
 Stage = Literal["risk", "warning", "complaint"]
 
@@ -65,6 +67,13 @@ class Opening(Part, frozen=True):
     facts: dict[str, Any] | None = None
     tags: tuple[str, ...] = ()
     external_ref: str | None = None
+
+
+class Official(Part, frozen=True):
+    """An office holder who led, approved or determined something. In clear: they answer for it."""
+
+    name: StaffName
+    title: str
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -165,6 +174,205 @@ class Noted(Event, frozen=True, kw_only=True):
         return self.complaint
 
 
+class Assessed(Event, frozen=True, kw_only=True):
+    """事件评估 (clause 7). The world changed: what the event has cost, harmed or delayed. Named facts are replaced.
+
+    `facts` is the body's, as JSON: null is "not assessed"; `litigating_households` a list, or `{add, remove}`.
+    """
+
+    name = "assessed"
+    facts: dict[str, Any]
+
+
+class Escalated(Event, frozen=True, kw_only=True):
+    """升级 (clause 5). The case is taken to a higher level: city, area, region or group."""
+
+    name = "escalated"
+    to: str
+    reason: Text
+
+
+class Member(Part, frozen=True):
+    """A member of the emergency team and the function covered (4.4)."""
+
+    name: StaffName
+    function: str
+
+
+class EmergencyStarted(Event, frozen=True, kw_only=True):
+    """启动突发应急小组 (4.4). Reported to the group, and the emergency team led by the regional president."""
+
+    name = "emergency_started"
+    lead: Official
+    members: tuple[Member, ...]
+    reported_at: datetime
+
+
+class PlanProposed(Event, frozen=True, kw_only=True):
+    """提出处理方案 (3.2(1)). What is offered to the customers; `cost` in yuan."""
+
+    name = "plan_proposed"
+    summary: Text
+    cost: str | None = None
+
+
+class PlanApproved(Event, frozen=True, kw_only=True):
+    """处理方案已审批 (3.2(1)). The decision and plan are approved and executable."""
+
+    name = "plan_approved"
+    plan: UUID
+    approver: Official
+
+
+class PlanAnswered(Event, frozen=True, kw_only=True):
+    """业主答复方案 (3.2(2)). Complaining households accept the plan, or don't; they may change their mind."""
+
+    name = "plan_answered"
+    households: tuple[str, ...]
+    accepted: bool
+
+
+class Closed(Event, frozen=True, kw_only=True):
+    """完结 (3.2). Calmed down, no major risk left: the closure criteria are met."""
+
+    name = "closed"
+    decision: Text
+    recurrence_expected: bool
+
+
+class Reopened(Event, frozen=True, kw_only=True):
+    """重启 (house rule; 3.2 fears a recurrence). Starts the next cycle."""
+
+    name = "reopened"
+    reason: Text
+
+
+class Finding(Part, frozen=True):
+    """One responsible party and its share, a decimal of 100 (4.5)."""
+
+    party: StaffName
+    title: str
+    unit: str
+    finding: Text
+    share_percent: str
+
+
+class Blamed(Event, frozen=True, kw_only=True):
+    """问责 (4.5). Who is responsible, in shares that make 100 together, or that nobody is."""
+
+    name = "blamed"
+    responsible: tuple[Finding, ...] = ()
+    no_fault: bool = False
+    conclusion: Text
+    determined_by: Official
+
+
+class Sanctioned(Event, frozen=True, kw_only=True):
+    """追责 (4.5). What follows for a responsible party; once more with `implemented_at` when enforced (5.3(4))."""
+
+    name = "sanctioned"
+    party: StaffName
+    measure: Text
+    implemented_at: datetime | None = None
+
+
+class LessonRecorded(Event, frozen=True, kw_only=True):
+    """案例沉淀 (4.6). The lesson of the case, for the case library."""
+
+    name = "lesson_recorded"
+    root_cause: Text
+    lesson: Text
+    measures: tuple[Text, ...]
+
+
+class LessonApplied(Event, frozen=True, kw_only=True):
+    """案例应用 (4.6). A recorded lesson was applied to the work."""
+
+    name = "lesson_applied"
+    lesson: UUID
+    applied_to: Text
+
+
+class Linked(Event, frozen=True, kw_only=True):
+    """关联 (house rule). `merged_into`: both are decided as one from now on; `related`, `recurrence_of` only point.
+
+    The target's stream gets a counterpart of kind `merged_from`, so that each member's version tells of the merger.
+    """
+
+    name = "linked"
+    case: UUID
+    kind: str
+    reason: Text
+
+
+class Unlinked(Event, frozen=True, kw_only=True):
+    """取消关联 (house rule). The link holds no longer."""
+
+    name = "unlinked"
+    case: UUID
+    kind: str
+    reason: Text
+
+
+class Corrected(Event, frozen=True, kw_only=True):
+    """更正 (house rule). An earlier action was recorded wrongly: what it should have said, or that it never happened.
+
+    `action` is the one corrected, itself perhaps a correction; `root` the first of that chain. `becomes` is the whole
+    root as it should read, sealed like any action; `replaced` names the fields that the correction changed.
+    """
+
+    name = "corrected"
+    action: UUID
+    root: UUID
+    replaced: tuple[str, ...] = ()
+    becomes: "Becomes | None" = None
+    retract: bool = False
+    reason: Text
+
+    def about(self) -> UUID | None:
+        return self.becomes.action.about() if self.becomes else None
+
+
+class Becomes(Part, frozen=True):
+    """One action of any type, under its stored name."""
+
+    risk_identified: RiskIdentified | None = None
+    warned: Warned | None = None
+    received: Received | None = None
+    chased: Chased | None = None
+    contact_attempted: ContactAttempted | None = None
+    responded: Responded | None = None
+    assessed: Assessed | None = None
+    escalated: Escalated | None = None
+    emergency_started: EmergencyStarted | None = None
+    plan_proposed: PlanProposed | None = None
+    plan_approved: PlanApproved | None = None
+    plan_answered: PlanAnswered | None = None
+    closed: Closed | None = None
+    reopened: Reopened | None = None
+    blamed: Blamed | None = None
+    sanctioned: Sanctioned | None = None
+    lesson_recorded: LessonRecorded | None = None
+    lesson_applied: LessonApplied | None = None
+    linked: Linked | None = None
+    unlinked: Unlinked | None = None
+    noted: Noted | None = None
+
+    @classmethod
+    def of(cls, action: "Action") -> "Becomes":
+        """That action, under its name."""
+        given: dict[str, Any] = {action.name: action}
+        return cls(**given)
+
+    @property
+    def action(self) -> "Action":
+        """The one that is given."""
+        for name in self.__struct_fields__:
+            if (action := getattr(self, name)) is not None:
+                return action  # type: ignore[no-any-return]
+        raise LookupError("a correction that becomes nothing")
+
+
 class Person(Part, frozen=True):
     """A named office holder of the directory."""
 
@@ -217,14 +425,37 @@ class ProjectDescribed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
         return None
 
 
-Action = RiskIdentified | Warned | Received | Chased | ContactAttempted | Responded | Noted
+Action = (
+    RiskIdentified
+    | Warned
+    | Received
+    | Chased
+    | ContactAttempted
+    | Responded
+    | Assessed
+    | Escalated
+    | EmergencyStarted
+    | PlanProposed
+    | PlanApproved
+    | PlanAnswered
+    | Closed
+    | Reopened
+    | Blamed
+    | Sanctioned
+    | LessonRecorded
+    | LessonApplied
+    | Linked
+    | Unlinked
+    | Noted
+    | Corrected
+)
 Entry = RegionDescribed | ProjectDescribed
 Fact = Action | Entry
 
-ACTIONS: Mapping[str, type[Action]] = {
-    kind.name: kind for kind in (RiskIdentified, Warned, Received, Chased, ContactAttempted, Responded, Noted)
-}
-KINDS: Mapping[str, type[Fact]] = {**ACTIONS, **{kind.name: kind for kind in (RegionDescribed, ProjectDescribed)}}
+# In the order in which actions of one instant are folded: the contract's table, openings first.
+ACTIONS: Mapping[str, type[Action]] = {kind.name: kind for kind in get_args(Action)}
+RANK: Mapping[str, int] = {name: rank for rank, name in enumerate(ACTIONS)}
+KINDS: Mapping[str, type[Fact]] = {**ACTIONS, **{kind.name: kind for kind in get_args(Entry)}}
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in KINDS.items()}
 _ENCODER = msgspec.json.Encoder()
 

@@ -44,6 +44,8 @@ def _field(attribute: str, path: str, described: inspect.Type) -> SealedField | 
         case inspect.StructType(cls=cls):
             inner_fields = fields_of(cls, f"{path}.")
             return SealedField(attribute, path, inner=inner_fields) if inner_fields else None
+        case inspect.VarTupleType(item_type=inspect.Metadata(extra={"personal": kind})):
+            return SealedField(attribute, path, kind, many=True)
         case inspect.VarTupleType(item_type=inspect.StructType(cls=cls)):
             inner_fields = fields_of(cls, "")
             return SealedField(attribute, path, inner=inner_fields, many=True) if inner_fields else None
@@ -61,7 +63,11 @@ def transform(value: _T, fields: tuple[SealedField, ...], change: Change, prefix
         held = getattr(value, field.attribute)
         if not held:
             continue
-        if field.many:
+        if field.many and field.kind:
+            changed[field.attribute] = tuple(
+                change(item, field, f"{prefix}{field.path}.{index}", value) for index, item in enumerate(held)
+            )
+        elif field.many:
             changed[field.attribute] = tuple(
                 transform(item, field.inner, change, f"{prefix}{field.path}.{index}.")
                 for index, item in enumerate(held)

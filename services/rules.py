@@ -20,8 +20,30 @@ class Rule(Enum):
     ATTEMPTED_BEFORE_OBTAINED = _Wrong(
         "3.1", "联系时间早于获取投诉信息的时间", "tried before the complaint was obtained"
     )
+    CHASED_BEFORE_OBTAINED = _Wrong(None, "催办时间早于获取投诉信息的时间", "chased before the complaint was obtained")
     NOTHING_TO_ANSWER = _Wrong("3.1", "案卷尚无投诉可响应", "the case has no complaint to answer")
     NOT_AT_RISK_STAGE = _Wrong("4.1", "案卷已不在风险阶段", "the case is past the risk stage")
+    NOT_UPWARDS = _Wrong(None, "升级只能逐级向上", "a case is only escalated upwards")
+    LEAD_NOT_PRESIDENT = _Wrong(
+        "4.4", "突发应急小组须由区域总裁带队", "the regional president leads the emergency team"
+    )
+    EMERGENCY_TEAM_INCOMPLETE = _Wrong("4.4", "突发应急小组缺少职能", "the emergency team lacks a function")
+    ALREADY_CLOSED = _Wrong(None, "案卷已完结", "the case is closed")
+    NO_PLAN_APPROVED = _Wrong("3.2", "尚无已审批的处理方案", "no plan is approved")
+    CLOSURE_CRITERIA_NOT_MET = _Wrong("3.2", "未满足完结条件", "the closure criteria are not met")
+    NOT_CLOSED = _Wrong(None, "案卷未完结", "the case is not closed")
+    BLAMED_BEFORE_CLOSURE = _Wrong("4.5", "完结后方可问责", "accountability is determined after closure")
+    ALREADY_BLAMED = _Wrong("4.5", "本轮已问责", "accountability is determined already: correct it")
+    NOT_BLAMED = _Wrong("4.5", "问责后方可追责", "sanctions follow accountability")
+    LESSON_BEFORE_CLOSURE = _Wrong("4.6", "完结后方可沉淀、应用案例", "lessons follow closure")
+    ALREADY_LINKED = _Wrong(None, "案卷已有此关联", "the cases are linked so already")
+    NOT_LINKED = _Wrong(None, "案卷没有此关联", "the cases are not linked so")
+    MERGE_CHAIN = _Wrong(None, "不允许链式合并", "mergers make no chains")
+    CASE_MERGED = _Wrong(None, "案卷已合并", "the case is merged into another")
+    CASE_VOID = _Wrong(None, "案卷已作废", "the case is void")
+    CONTRADICTS_LATER_ACTION = _Wrong(
+        None, "与其后已记录的动作矛盾", "a step recorded for a later instant could not have been taken"
+    )
 
     @property
     def code(self) -> str:

@@ -30,6 +30,8 @@ from services.telephones import masked_name, masked_phone, normalised_phone
 _WRAP = b"anjuan.data-key.1"
 _BOUND = b"anjuan.field.1"
 _MARK = b"\xff"
+# In clear, but withheld from readers who see no names in accountability.
+_STAFF = b"staff|"
 _JSON = msgspec.json.Encoder()
 _JSON_TEXT = msgspec.json.Decoder(str)
 _CACHED_KEYS = 50_000
@@ -43,6 +45,11 @@ class Seals(msgspec.Struct, frozen=True):
 
     new: tuple[WrappedKey, ...]
     used: tuple[UUID, ...]
+
+    def joined(self, other: "Seals") -> "Seals":
+        """Of two sealed facts that are stored together."""
+        new = {key.key_id: key for key in (*self.new, *other.new)}
+        return Seals(tuple(new.values()), tuple({*self.used, *other.used}))
 
 
 class _DataKey:
@@ -80,6 +87,8 @@ class Vault:
         used: dict[UUID, _DataKey] = {}
 
         def close(text: str, field: SealedField, path: str, owner: Any) -> str:
+            if field.kind == "staff":
+                return text
             key = self._key_for(fact, stream, field, owner)
             used[key.wrapped.key_id] = key
             token = _closed(key, text, stream, version, path)
@@ -100,7 +109,7 @@ class Vault:
         if len(parts) == 1:
             return document
         recent = self._recent
-        await self._know([_key_id(mark) for mark in parts[1::2] if mark not in recent])
+        await self._know([_key_id(mark) for mark in parts[1::2] if mark not in recent and mark[:6] != _STAFF])
         parts[1::2] = [self._shown(mark, masked) for mark in parts[1::2]]
         return b"".join(parts)
 
@@ -109,14 +118,17 @@ class Vault:
         fields = fields_of(fact.__class__)
         sealed: list[bytes] = []
 
-        def collect(token: str, *_: object) -> str:
-            sealed.append(_raw(token.encode()))
+        def collect(token: str, field: SealedField, *_: object) -> str:
+            if field.kind != "staff":
+                sealed.append(_raw(token.encode()))
             return token
 
         transform(fact, fields, collect)
         await self._know({raw[:16] for raw in sealed})
 
-        def opened(token: str, _field: SealedField, path: str, _owner: object) -> str:
+        def opened(token: str, field: SealedField, path: str, _owner: object) -> str:
+            if field.kind == "staff":
+                return token
             return self._opened(_raw(token.encode()), _binding(stream, version, path)) or ""
 
         return transform(fact, fields, opened)
@@ -184,8 +196,10 @@ class Vault:
         return key
 
     def _shown(self, mark: bytes, masked: bool) -> bytes:
-        if masked and mark.startswith(b"text|"):
+        if masked and mark.startswith((b"text|", _STAFF)):
             return b"null"
+        if mark.startswith(_STAFF):
+            return mark[len(_STAFF) :]
         known = self._recent.get(mark)
         if known is None:
             _, binding, token = mark.split(b"|")
@@ -217,19 +231,24 @@ def _mark(kind: str, stream: UUID, version: int, path: str, token: str) -> bytes
 
 
 def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) -> msgspec.Raw | None:
-    """A sealed text as it stands in a document."""
+    """A sealed text (or a name of staff, in clear) as it stands in a document."""
     if token is None:
         return None
+    if kind == "staff":
+        return msgspec.Raw(_MARK + _STAFF + _JSON.encode(token) + _MARK)
     return msgspec.Raw(_MARK + _mark(kind, stream, version, path, token) + _MARK)
 
 
-def marked_fact(fact: _F, stream: UUID, version: int) -> _F:
-    """The fact with every sealed field as it stands in a document; only for encoding."""
+def marked_fact(fact: _F, stream: UUID, version: int, prefix: str = "") -> _F:
+    """The fact with every sealed field as it stands in a document; only for encoding.
+
+    `prefix` leads to it where it is a part of the fact that was sealed.
+    """
 
     def mark(token: str, field: SealedField, path: str, _owner: Any) -> Any:
         return marked(field.kind, stream, version, path, token)
 
-    return transform(fact, fields_of(fact.__class__), mark)
+    return transform(fact, fields_of(fact.__class__), mark, prefix)
 
 
 def _masked(mark: bytes, text: str) -> str:

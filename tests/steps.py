@@ -4,9 +4,8 @@ Facts and commands are made here with short words; times are minutes after `NOON
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,9 +13,10 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from services.case import Case, Complaint, evolve
+from services.case import Case, Complaint
 from services.commands import ACTION, OPENING
-from services.decide import ActionBody, decide, open_case
+from services.decide import Plain, make, open_case
+from services.docket import Entry, Files, fold
 from services.events import (
     Action,
     Chased,
@@ -31,6 +31,7 @@ from services.events import (
 )
 from services.instants import format_instant
 from services.rules import Malformed, Refusal, Rule
+from services.sitting import Sitting
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 # When the desk is asked, unless a test says otherwise: every fact of a story lies before it.
@@ -38,6 +39,7 @@ NOW = NOON + timedelta(days=1)
 CASE = UUID("019ab3c4-5d6e-7f80-9123-000000000001")
 ACTION_ID = UUID("019ab3c4-5d6e-7f80-9123-00000000ac10")
 WANG = ContactPerson("王五", "客户关系专员")
+ACTOR = "agent/region/steps"
 
 _A = TypeVar("_A", bound=Action)
 
@@ -59,18 +61,26 @@ def _new_ids() -> Iterator[UUID]:
 # Facts ------------------------------------------------------------------------------------------------------------
 
 
+_fact_ids = count(1)
+
+
+def _fact_id() -> UUID:
+    """Each fact has an id of its own."""
+    return UUID(int=0x019AB3C4_5D6E_7F80_9123_200000000000 + next(_fact_ids))
+
+
 def risk_identified(minutes: float = 0) -> RiskIdentified:
-    return RiskIdentified(action_id=ACTION_ID, occurred_at=at(minutes), opening=_opening())
+    return RiskIdentified(action_id=_fact_id(), occurred_at=at(minutes), opening=_opening())
 
 
 def warned(minutes: float = 0, unrest: str | None = None) -> Warned:
-    return Warned(action_id=ACTION_ID, occurred_at=at(minutes), unrest=unrest)
+    return Warned(action_id=_fact_id(), occurred_at=at(minutes), unrest=unrest)
 
 
 def received(number: int = 1, household: str | None = "3-1-201", minutes: float = 0, **more: Any) -> Received:
     fields: dict[str, Any] = {"channel": "hotline", **more}
     return Received(
-        action_id=ACTION_ID,
+        action_id=_fact_id(),
         complaint_id=complaint_id(number),
         occurred_at=at(minutes),
         household=household,
@@ -81,7 +91,7 @@ def received(number: int = 1, household: str | None = "3-1-201", minutes: float 
 def responded(*numbers: int, minutes: float, households: tuple[str, ...] = ()) -> Responded:
     """With no complaint and no household named: to everyone."""
     return Responded(
-        action_id=ACTION_ID,
+        action_id=_fact_id(),
         occurred_at=at(minutes),
         complaints=tuple(map(complaint_id, numbers)),
         households=households,
@@ -92,7 +102,7 @@ def responded(*numbers: int, minutes: float, households: tuple[str, ...] = ()) -
 
 def attempted(*numbers: int, minutes: float, households: tuple[str, ...] = ()) -> ContactAttempted:
     return ContactAttempted(
-        action_id=ACTION_ID,
+        action_id=_fact_id(),
         occurred_at=at(minutes),
         complaints=tuple(map(complaint_id, numbers)),
         households=households,
@@ -102,12 +112,12 @@ def attempted(*numbers: int, minutes: float, households: tuple[str, ...] = ()) -
 
 
 def chased(number: int, minutes: float) -> Chased:
-    return Chased(action_id=ACTION_ID, occurred_at=at(minutes), complaint=complaint_id(number), channel="hotline")
+    return Chased(action_id=_fact_id(), occurred_at=at(minutes), complaint=complaint_id(number), channel="hotline")
 
 
 def noted(text: str, minutes: float, about: int | None = None) -> Noted:
     complaint = complaint_id(about) if about else None
-    return Noted(action_id=ACTION_ID, occurred_at=at(minutes), text=text, complaint=complaint)
+    return Noted(action_id=_fact_id(), occurred_at=at(minutes), text=text, complaint=complaint)
 
 
 def _opening() -> Opening:
@@ -117,13 +127,13 @@ def _opening() -> Opening:
 # Commands ---------------------------------------------------------------------------------------------------------
 
 
-def command(kind: str, **fields: Any) -> ActionBody:
+def command(kind: str, **fields: Any) -> Any:
     """A command as its HTTP body would make it; datetimes are written out."""
     made = ACTION.validate_json(msgspec.json.encode({"type": kind, **_written(fields)}))
     return made
 
 
-def respond(*numbers: int, minutes: float, households: tuple[str, ...] = (), **more: Any) -> ActionBody:
+def respond(*numbers: int, minutes: float, households: tuple[str, ...] = (), **more: Any) -> Any:
     """With no complaint and no household named: to everyone."""
     target: dict[str, Any] = {"complaints": [str(complaint_id(n)) for n in numbers] or "all"}
     if households:
@@ -132,12 +142,12 @@ def respond(*numbers: int, minutes: float, households: tuple[str, ...] = (), **m
     return command("responded", contacted_at=at(minutes), contact_person=who, **target, **more)
 
 
-def receive(household: str | None = "3-1-201", minutes: float = 0, **more: Any) -> ActionBody:
+def receive(household: str | None = "3-1-201", minutes: float = 0, **more: Any) -> Any:
     place = {"household": household} if household else {}
     return command("received", obtained_at=at(minutes), **{"channel": "hotline", **place, **more})
 
 
-def attempt(*numbers: int, minutes: float, households: tuple[str, ...] = ()) -> ActionBody:
+def attempt(*numbers: int, minutes: float, households: tuple[str, ...] = ()) -> Any:
     target: dict[str, Any] = {"complaints": [str(complaint_id(n)) for n in numbers]}
     if households:
         target = {"households": households}
@@ -160,27 +170,32 @@ def _written(fields: dict[str, Any]) -> dict[str, Any]:
 # The steps --------------------------------------------------------------------------------------------------------
 
 
+def entries(*facts: Action, stream: UUID = CASE, first: int = 1) -> list[Entry]:
+    """These facts as a stream holds them, recorded in this order; the first opens the case."""
+    opening = [facts[0] if facts[0].opening else replace(facts[0], opening=_opening())] if facts else []
+    return [entry(fact, number, stream, first) for number, fact in enumerate([*opening, *facts[1:]], start=1)]
+
+
+def entry(fact: Action, version: int, stream: UUID = CASE, first: int = 1) -> Entry:
+    """One fact in its place, recorded a little after all stories."""
+    position = first + version - 1
+    recorded_at = NOW + timedelta(microseconds=position)
+    return Entry(stream, version, position, recorded_at, "GD", ACTOR, fact)
+
+
 def folded(*facts: Action) -> Case:
     """The case after these facts; the first opens it."""
-    first = facts[0] if not facts or facts[0].opening else replace(facts[0], opening=_opening())
-    stream = [first, *facts[1:]] if facts else []
-    return reduce(_next, stream, Case(CASE))
-
-
-def _next(case: Case, fact: Action) -> Case:
-    version = case.version + 1
-    return evolve(case, fact, version, version, "GD", NOW + timedelta(microseconds=version))
+    return fold({CASE: entries(*facts)}).docket[CASE]
 
 
 @dataclass
 class Asked:
     """What came of a command: a fact, or why not."""
 
-    before: Case
+    before: Files
     fact: Action | None = None
     refusal: Refusal | None = None
     malformed: Malformed | None = None
-    ids: Iterator[UUID] = field(default_factory=_new_ids)
 
     def then(self, expected: Action) -> "Asked":
         """That fact and no other; new ids aside."""
@@ -192,7 +207,7 @@ class Asked:
         """By that rule."""
         assert self.fact is None, f"accepted: {self.fact}"
         assert self.refusal is not None, self.malformed
-        assert self.refusal.rule is rule
+        assert self.refusal.rule is rule, self.refusal
         return self.refusal
 
     def is_malformed(self, code: str, pointer: str) -> Malformed:
@@ -205,7 +220,8 @@ class Asked:
     def case(self) -> Case:
         """The case after it."""
         assert self.fact is not None, self.refusal or self.malformed
-        return _next(self.before, self.fact)
+        held = self.before[CASE]
+        return fold({**self.before, CASE: [*held, entry(self.fact, len(held) + 1)]}).docket[CASE]
 
 
 def _without_ids(fact: _A) -> _A:
@@ -219,16 +235,25 @@ def _without_ids(fact: _A) -> _A:
 class Given:
     """A case with a past."""
 
-    case: Case
+    files: Files
 
-    def when(self, asked: ActionBody, now: datetime = NOW) -> Asked:
+    @property
+    def case(self) -> Case:
+        return fold(self.files).docket[CASE]
+
+    def when(self, asked: Plain, now: datetime = NOW, about: UUID | None = None) -> Asked:
+        """Ask for it. `about`: the case that a link names."""
         ids = _new_ids()
+        sitting = Sitting(fold(self.files).docket, CASE)
+        sitting.take(self.files)
         try:
-            return Asked(self.case, decide(self.case, asked, now, lambda: next(ids)))
+            fact = make(asked, now, lambda: next(ids), about)
+            sitting.judge(replace(entry(fact, len(self.files[CASE]) + 1), recorded_at=now))
+            return Asked(self.files, fact)
         except Refusal as refusal:
-            return Asked(self.case, refusal=refusal)
+            return Asked(self.files, refusal=refusal)
         except Malformed as malformed:
-            return Asked(self.case, malformed=malformed)
+            return Asked(self.files, malformed=malformed)
 
     def complaint(self, number: int) -> Complaint:
         return self.case.complaints[complaint_id(number)]
@@ -240,4 +265,4 @@ class Given:
 
 def given(*facts: Action) -> Given:
     """A case to which this happened, in the order in which it was recorded."""
-    return Given(folded(*facts))
+    return Given({CASE: entries(*facts)})

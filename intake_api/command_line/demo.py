@@ -81,7 +81,8 @@ async def _play(settings: Settings, url: str) -> str:
         for scene in STORY:
             await _act(services, opened, scene, now)
             table.add_row(_clock(now, scene.minutes), str(scene.body["type"]), scene.told)
-        case, _ = await services.cases.fresh(opened.stream)
+        docket, _ = await services.cases.fresh(opened.stream)
+    case = docket[opened.stream]
     console = Console()
     console.print(table)
     console.print(_duties(case, now))
@@ -94,10 +95,11 @@ async def _open(services: Services, now: datetime) -> Answered:
 
 
 async def _act(services: Services, opened: Answered, scene: Scene, now: datetime) -> None:
-    case, _ = await services.cases.fresh(opened.stream)
-    complaints = {one.household: str(one.complaint_id) for one in case.complaints.values() if one.household}
+    docket, _ = await services.cases.fresh(opened.stream)
+    known = docket[opened.stream]
+    complaints = {one.household: str(one.complaint_id) for one in known.complaints.values() if one.household}
     raw, value = _said(scene, now, complaints)
-    await services.desk.act(case, bodies.command(ACTION, raw, value), Request(_CENTRE, None), _brief)
+    await services.desk.act(opened.stream, bodies.command(ACTION, raw, value), Request(_CENTRE, None), _brief)
 
 
 def _said(scene: Scene, now: datetime, complaints: dict[str, str]) -> tuple[bytes, dict[str, Any]]:

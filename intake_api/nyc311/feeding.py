@@ -17,7 +17,6 @@ from intake_api.problems import CODES
 from intake_api.services import Services
 from projections.case_view import encode
 from services.caller import Caller
-from services.case import Case
 from services.commands import ACTION, OPENING, DescribeProject, DescribeRegion
 from services.desk import Answered, DuplicateReference, KeyReused, Written
 from services.desk import Request as Circumstances
@@ -103,7 +102,7 @@ class Feeder:
             except DuplicateReference as taken:
                 # An earlier run opened it for another row; the digest is the same on either way.
                 stream = taken.stream
-        return await desk.act(Case(stream), _command(ACTION, request.body), Circumstances(CALLER, key), _brief)
+        return await desk.act(stream, _command(ACTION, request.body), Circumstances(CALLER, key), _brief)
 
 
 async def describe(services: Services, buildings: Mapping[str, Building], moved: Callable[[], None]) -> int:
@@ -166,7 +165,7 @@ def _command(adapter: TypeAdapter[_T], body: Mapping[str, Any] | None) -> _T:
 
 def _brief(written: Written) -> bytes:
     """What is kept under the step's key."""
-    return encode({"case_id": written.case.case_id, "action_id": written.action.action_id})
+    return encode({"case_id": written.case.case_id, "action_id": written.entry.action.action_id})
 
 
 def _refused(request: Request, fault: Malformed | Refusal | KeyReused) -> Refused:

@@ -113,7 +113,7 @@ class Plan:
         versions = dict(proposal.reads)
         recorded_at = self.recorded_at
         records: list[Record] = []
-        documents: list[bytes] = []
+        places: list[Placed] = []
         for position, fact in enumerate(proposal.facts, start=self.position + 1):
             # Strictly rising: "as known at K" then cuts the ledger at exactly one position.
             recorded_at = max(self.now, recorded_at + _TICK)
@@ -127,7 +127,11 @@ class Plan:
                     trial = trial or Trial(self.cases)
                     trial.turn(fact.stream, fact.is_open)
             records.append(placed.record)
-            documents.append(fact.answer(placed) if fact.answer else b"")
+            places.append(placed)
+        documents = [
+            fact.answer(placed._replace(records=records)) if fact.answer else b""
+            for fact, placed in zip(proposal.facts, places, strict=True)
+        ]
         return Appended(records, documents), trial
 
     def _keep(

@@ -27,10 +27,14 @@ class Similar(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A fact with its place; `similar` cases only where it begins one, the newest first."""
+    """A fact with its place; `similar` cases only where it begins one, the newest first.
+
+    `records` are those of all the proposal's facts, which are stored together.
+    """
 
     record: Record
     similar: Sequence[Similar] = ()
+    records: Sequence[Record] = ()
 
 
 class IdempotencyKey(NamedTuple):

@@ -100,9 +100,22 @@ class Reader:
         """Up to `limit` records of the stream above a version."""
         return await self._records(sql.PAGE, [stream, after, limit])
 
-    async def histories(self, known: Mapping[UUID, int]) -> list[Record]:
-        """The records of each stream above the version known of it, ordered by stream and version."""
-        return await self._records(sql.HISTORIES, [list(known), list(known.values())])
+    async def histories(self, known: Mapping[UUID, int]) -> tuple[Head, list[Record]]:
+        """Each stream's records above the version known of it, by stream and version, and a head as in `history`."""
+
+        async def ask(connection: Connection) -> tuple[Head, list[Record]]:
+            async with connection.pipeline():
+                head = await connection.execute(sql.READ_HEAD, binary=True)
+                rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
+                return await _one_head(head), [Record(*row) for row in await rows.fetchall()]
+
+        return await self.look(ask)
+
+    async def at_places(self, places: Sequence[tuple[UUID, int]]) -> list[Record]:
+        """The records at these streams and versions."""
+        return await self._records(
+            sql.AT_PLACES, [[stream for stream, _ in places], [version for _, version in places]]
+        )
 
     async def after(self, position: int, limit: int = _PAGE) -> list[Record]:
         """Up to `limit` records with a higher position, in order; positions have no gaps."""
@@ -116,6 +129,22 @@ class Reader:
         """What a caller's idempotency key was answered with, if it stored something."""
         rows = await self.rows(sql.STORED_ANSWER, [subject, key])
         return StoredAnswer(*rows[0]) if rows else None
+
+    async def answers(self, subject: str, keys: Sequence[str]) -> dict[str, StoredAnswer]:
+        """What each of a caller's idempotency keys was answered with, of those that stored something."""
+        rows = await self.rows(sql.STORED_ANSWERS, [subject, list(keys)])
+        return {row[0]: StoredAnswer(*row[1:]) for row in rows}
+
+    async def cases_by_reference(
+        self, regions: Sequence[str] | None, references: Sequence[str]
+    ) -> dict[str, set[UUID]]:
+        """The cases that carry an external reference, in those regions (None: all)."""
+        found: dict[str, set[UUID]] = {}
+        for reference, stream in await self.rows(
+            sql.CASES_BY_REFERENCE, [list(references), regions is None, list(regions or ())]
+        ):
+            found.setdefault(reference, set()).add(stream)
+        return found
 
     async def keys(self, key_ids: Sequence[UUID]) -> list[WrappedKey]:
         """Those of the data keys that exist."""

@@ -56,6 +56,16 @@ STORED_ANSWER = """
 SELECT digest, status, stream, version, position, document FROM idempotency_keys WHERE subject = %b AND key = %b
 """
 
+STORED_ANSWERS = """
+SELECT key, digest, status, stream, version, position, document
+FROM idempotency_keys WHERE subject = %b AND key = ANY(%b::text[])
+"""
+
+CASES_BY_REFERENCE = """
+SELECT reference, stream FROM external_references
+WHERE reference = ANY(%b::text[]) AND (%b OR region = ANY(%b::text[]))
+"""
+
 DATA_KEYS = "SELECT key_id, person, wrapped FROM data_keys WHERE key_id = ANY(%b::uuid[])"
 
 IS_STORED = "SELECT header_hash FROM events WHERE position = %b"
@@ -113,6 +123,12 @@ SELECT {", ".join("e." + name for name in _COLUMNS.split(", "))}
 FROM unnest(%b::uuid[], %b::int4[]) AS known (stream, version)
 JOIN events AS e ON e.stream = known.stream AND e.version > known.version
 ORDER BY e.stream, e.version
+"""
+
+AT_PLACES = f"""
+SELECT {", ".join("e." + name for name in _COLUMNS.split(", "))}
+FROM unnest(%b::uuid[], %b::int4[]) AS place (stream, version)
+JOIN events AS e ON e.stream = place.stream AND e.version = place.version
 """
 
 AFTER = f"SELECT {_COLUMNS} FROM events WHERE position > %b ORDER BY position LIMIT %b"

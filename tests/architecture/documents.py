@@ -92,7 +92,7 @@ def actions() -> str:
     """docs/actions.md: the actions that can be asked for, with the fields of their bodies."""
     parts = ["# Actions\n", _MADE, "What `POST /v1/cases/{case_id}/actions` takes.\n"]
     for body in ACTION_BODIES:
-        kind = body.model_fields["type"].annotation.__args__[0]  # type: ignore[union-attr]
+        kind = body.model_fields["type"].annotation.__args__[0]
         parts.append(f"## `{kind}`\n\n{(body.__doc__ or '').strip()}\n")
         for name, field in body.model_fields.items():
             parts.append(f"- `{name}`{'' if field.is_required() else '?'}")

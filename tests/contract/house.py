@@ -121,9 +121,9 @@ class Caller:
         found: dict[str, Any] = response.json()
         return found
 
-    async def act(self, case: dict[str, Any], kind: str, key: str = "", **fields: Any) -> httpx.Response:
+    async def act(self, case: dict[str, Any], kind: str, key: str = "", /, **fields: Any) -> httpx.Response:
         """Append an action to a case."""
-        return await self.post(f"/v1/cases/{case['case_id']}/actions", {"type": kind, **fields}, key)
+        return await self.post(f"/v1/cases/{case['case_id']}/actions", {**fields, "type": kind}, key)
 
 
 class House:

@@ -78,7 +78,7 @@ def test_every_row_ends_in_the_ledger_or_in_the_report(house: House) -> None:
         ("contact_attempted", "attempted_before_obtained"): 1,
         ("closed", "closed_before_opened"): 1,
         ("closed", "unreadable_time"): 1,
-        ("closed", "unknown_type"): 11,
+        ("closed", "missing"): 11,
         ("received", "missing_project"): 1,
         ("received", "broken_utf8"): 1,
         ("received", "unreadable_time"): 1,

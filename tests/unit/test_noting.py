@@ -20,9 +20,9 @@ def test_a_note_about_an_unknown_complaint_names_the_place() -> None:
 
 
 def test_a_note_moves_nothing_but_the_version() -> None:
-    before, after = given(received(1)).case, given(received(1), noted("看过", 5)).case
-    as_if = replace(
-        after, version=before.version, position=before.position, updated_at=before.updated_at, last=before.last
-    )
+    complaint = received(1)
+    before, after = given(complaint).case, given(complaint, noted("看过", 5)).case
+    moved = ("version", "position", "updated_at", "last", "frontier")
+    as_if = replace(after, **{name: getattr(before, name) for name in moved})
     assert as_if == before
     assert after.version == before.version + 1

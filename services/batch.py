@@ -1,0 +1,249 @@
+"""Many actions at once: those of one case are judged in the order in which they happened and stored in one transaction.
+
+However they are listed, the same items end in the same case. A refused item stops no other; what was stored before is
+answered as it was then.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from random import uniform
+from typing import NamedTuple
+from uuid import UUID
+
+from services.caller import Caller
+from services.case import Case
+from services.casebook import entry_of
+from services.commands import AnyAction, OpenCase
+from services.desk import (
+    Answered,
+    Desk,
+    Draft,
+    DuplicateReference,
+    KeyReused,
+    NotYours,
+    Render,
+    Written,
+    joined,
+    replayed,
+)
+from services.docket import Docket, Entry
+from services.event_log import (
+    Claim,
+    ClaimTaken,
+    Fact,
+    IdempotencyKey,
+    KeysChanged,
+    KeyTaken,
+    Overloaded,
+    Placed,
+    VersionConflict,
+)
+from services.events import RANK
+from services.rules import Malformed, Refusal
+from services.sitting import Sitting
+
+_TRIES = 200
+_ASIDE = 0.01
+_OWN_TIMES = ("obtained_at", "contacted_at", "attempted_at", "occurred_at")
+
+
+class Item(NamedTuple):
+    """One action of an upload. `place` is that in the list; the key is the caller's own for it."""
+
+    place: int
+    key: IdempotencyKey
+    command: OpenCase | AnyAction
+
+
+class Outcome(NamedTuple):
+    """What became of an item: the answer as if it had been sent alone, and the action's id."""
+
+    answered: Answered
+    action_id: UUID | None
+
+
+Results = dict[int, Outcome | Exception]
+
+
+class Group(NamedTuple):
+    """The items about one case; `case_id` None: one of them opens it."""
+
+    case_id: UUID | None
+    items: Sequence[Item]
+
+
+class _Accepted(NamedTuple):
+    item: Item
+    draft: Draft
+
+
+class Upload:
+    """One caller's batch."""
+
+    def __init__(self, desk: Desk, caller: Caller, opened: Render, acted: Render, dry_run: bool) -> None:
+        self._desk, self._caller = desk, caller
+        self._opened, self._acted = opened, acted
+        self._dry_run = dry_run
+
+    async def settle(self, group: Group) -> Results:
+        """Store what may be stored of a group, in one transaction; each item's outcome, or why not."""
+        results: Results = {}
+        ordered = sorted(group.items, key=_order)
+        for _ in range(_TRIES):
+            waiting = [item for item in ordered if item.place not in results]
+            try:
+                results |= await self._try(group.case_id, waiting)
+            except VersionConflict:
+                await asyncio.sleep(uniform(0, _ASIDE))
+            except KeysChanged as changed:
+                self._desk.vault.learn(changed.existing, changed.missing)
+            except KeyTaken as taken:
+                results |= self._taken(waiting, taken)
+            except ClaimTaken as taken:
+                opening = waiting[0].place
+                results[opening] = DuplicateReference(taken.stream)
+                group = group._replace(case_id=taken.stream)
+            else:
+                return results
+        return {**{item.place: Overloaded() for item in ordered}, **results}
+
+    def _taken(self, waiting: Sequence[Item], taken: KeyTaken) -> Results:
+        """Somebody stored an item of ours meanwhile: most likely we, before the answer was lost."""
+        found: Results = {}
+        for item in waiting:
+            if item.key[:2] == taken.key[:2]:
+                try:
+                    found[item.place] = Outcome(replayed(taken.stored, item.key), None)
+                except KeyReused as reused:
+                    found[item.place] = reused
+        return found
+
+    async def _try(self, case_id: UUID | None, waiting: Sequence[Item]) -> Results:
+        results: Results = {}
+        sitting, accepted = await self._begin(case_id, waiting, results)
+        for item in waiting:
+            if item.place in results or any(item is one.item for one in accepted):
+                continue
+            if sitting is None:
+                # The opening was refused, so there is no case for the rest.
+                results[item.place] = NoSuchCase()
+                continue
+            await self._judge(sitting, item, accepted, results)
+            # Other callers have a turn between two items.
+            await asyncio.sleep(0)
+        if sitting and accepted:
+            results |= self._rehearsed(accepted) if self._dry_run else await self._store(sitting, accepted)
+        return results
+
+    async def _begin(
+        self, case_id: UUID | None, waiting: Sequence[Item], results: Results
+    ) -> tuple[Sitting | None, list[_Accepted]]:
+        if case_id is not None:
+            docket, _ = await self._desk.cases.fresh(case_id)
+            return Sitting(docket, case_id), []
+        first = waiting[0] if waiting else None
+        if first is None or not isinstance(first.command, OpenCase):
+            return None, []
+        try:
+            region = await self._desk.region_of(first.command, self._caller)
+            draft = await self._desk.opening(first.command, region, self._caller)
+        except Malformed as malformed:
+            results[first.place] = malformed
+            return None, []
+        stream = draft.entry.stream
+        sitting = Sitting({stream: Case(stream)}, stream)
+        sitting.take({stream: []})
+        sitting.add(draft.entry)
+        return sitting, [_Accepted(first, draft)]
+
+    async def _judge(self, sitting: Sitting, item: Item, accepted: list[_Accepted], results: Results) -> None:
+        if isinstance(item.command, OpenCase):
+            results[item.place] = DuplicateReference(sitting.subject)
+            return
+        case_id = sitting.subject
+        try:
+            drafted = await self._desk.draft(sitting, item.command, self._caller)
+        except (Refusal, Malformed, NotYours) as refused:
+            results[item.place] = refused
+            return
+        if isinstance(drafted, Entry):
+            answered = Answered(200, b"", case_id, drafted.version, drafted.position)
+            results[item.place] = Outcome(answered, drafted.action.action_id)
+            return
+        accepted.append(_Accepted(item, drafted))
+        sitting.add(drafted.entry)
+        if drafted.counterpart:
+            sitting.add(drafted.counterpart.entry)
+
+    def _rehearsed(self, accepted: Sequence[_Accepted]) -> Results:
+        """What would be stored, had it not been a dry run: an opening gets no id."""
+        found: Results = {}
+        for item, draft in accepted:
+            stream = draft.entry.stream
+            found[item.place] = Outcome(Answered(201, b"", stream, draft.entry.version, 0), None)
+        return found
+
+    async def _store(self, sitting: Sitting, accepted: Sequence[_Accepted]) -> Results:
+        drafts = [draft for one in accepted for draft in (one.draft, one.draft.counterpart) if draft]
+        state: list[tuple[Docket, bool]] = []
+
+        def after(placed: Placed) -> Docket:
+            """All of it is stored at once, so each answer shows the case after all of it."""
+            if not state:
+                pairs = zip(placed.records, drafts, strict=True)
+                state.append(
+                    sitting.stored([entry_of(r, None if r.version == 1 else d.entry.action) for r, d in pairs])
+                )
+            return state[0][0]
+
+        def fact(one: _Accepted) -> Fact:
+            def answer(placed: Placed) -> bytes:
+                case = after(placed)[placed.record.stream]
+                action = None if placed.record.version == 1 else one.draft.entry.action
+                written = Written(entry_of(placed.record, action), case, placed.similar)
+                return self._opened(written) if isinstance(one.item.command, OpenCase) else self._acted(written)
+
+            return self._desk.fact(one.draft, one.item.key, answer, self._claim(one))
+
+        facts = [
+            stored
+            for one in accepted
+            for stored in (fact(one), one.draft.counterpart and self._desk.fact(one.draft.counterpart))
+            if stored
+        ]
+        appended = await self._desk.append(
+            self._caller, sitting.versions, facts, joined(draft.seals for draft in drafts)
+        )
+        docket, exact = state[0]
+        self._desk.remember(docket, exact)
+        documents = dict(zip([(r.stream, r.version) for r in appended.records], appended.documents, strict=True))
+        records = {(r.stream, r.version): r for r in appended.records}
+        found: Results = {}
+        for item, draft in accepted:
+            place = (draft.entry.stream, draft.entry.version)
+            record = records[place]
+            answered = Answered(201, documents[place], record.stream, record.version, record.position)
+            found[item.place] = Outcome(answered, draft.entry.action.action_id)
+        return found
+
+    def _claim(self, one: _Accepted) -> Claim | None:
+        command = one.item.command
+        if isinstance(command, OpenCase) and command.external_ref:
+            return Claim(one.draft.entry.region, command.external_ref, one.draft.entry.stream)
+        return None
+
+
+class NoSuchCase(Exception):
+    """404: the item's case is not there, or its opening was refused."""
+
+
+def _order(item: Item) -> tuple[bool, bool, datetime, int, str]:
+    """As it happened: an opening first; what says no time is now, behind all that does; then as a fold would."""
+    command = item.command
+    happened = next((at for name in _OWN_TIMES if (at := getattr(command, name, None))), None)
+    rank = -1 if isinstance(command, OpenCase) else RANK[command.type]
+    return (not isinstance(command, OpenCase), happened is None, happened or _ANY, rank, item.key.key)
+
+
+_ANY = datetime.max.replace(tzinfo=UTC)
