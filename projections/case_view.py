@@ -17,7 +17,7 @@ from services.directory import Directory, Entry, first_responsible, in_force
 from services.docket import Entry as Recorded
 from services.event_log import Similar
 from services.events import ACTIONS, Action, Complainant, Corrected, ProjectDescribed, Received, Responded
-from services.permit import barred
+from services.permit import barred, circumstances
 from services.rules import Refusal
 from services.vault import marked, marked_fact
 
@@ -80,7 +80,7 @@ def whole(case: Case, directory: Directory, now: datetime, known: datetime | Non
         "lessons": [_lesson(lesson) for lesson in case.lessons.values()],
         "links": links(case),
         "cycles": [_cycle(cycle) for cycle in case.cycles],
-        "next_actions": next_actions(case),
+        "next_actions": _encoded_next_actions(case),
         "inconsistencies": [{"action_id": one.action_id, "rule": one.rule} for one in case.inconsistencies],
     }
 
@@ -219,6 +219,21 @@ def _kept(held: Kept[Any], instant: str, without: set[str] | frozenset[str] = fr
 def next_actions(case: Case) -> list[dict[str, Any]]:
     """What may be done now, and for what may not the rule with its figures."""
     return [_next_action(kind, barred(case, kind)) for kind in ACTIONS if kind not in _NOT_ASKED_FOR]
+
+
+def _encoded_next_actions(case: Case) -> msgspec.Raw:
+    """Most cases stand where many others do, and judging twenty types anew would be half the cost of showing one."""
+    where = circumstances(case)
+    known = _NEXT.get(where)
+    if known is None:
+        if len(_NEXT) >= _REMEMBERED:
+            _NEXT.clear()
+        known = _NEXT[where] = msgspec.Raw(_ENCODER.encode(next_actions(case)))
+    return known
+
+
+_NEXT: dict[tuple[object, ...], msgspec.Raw] = {}
+_REMEMBERED = 2_000
 
 
 def _next_action(kind: str, refusal: Refusal | None) -> dict[str, Any]:

@@ -194,6 +194,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     @property
     def accepting(self) -> int:
         """Of the complaining households, how many accept the plan by their last answer (3.2(2))."""
+        if not self.cycle.replies and not self.replies_of:
+            return 0
         replies: dict[str, Reply] = dict(self.cycle.replies)
         for theirs in self.replies_of.values():
             for key, reply in theirs.items():

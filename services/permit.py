@@ -109,6 +109,23 @@ def barred(case: Case, kind: str) -> Refusal | None:
     return judge(case) if judge else None
 
 
+def circumstances(case: Case) -> tuple[object, ...]:
+    """All that `barred` looks at: of two cases with equal circumstances it says the same about every type."""
+    cycle = case.cycle
+    return (
+        case.void,
+        case.merged and case.merged.action.case,
+        case.stage,
+        bool(case.complaints),
+        case.escalation_level,
+        case.status,
+        cycle.approved is not None,
+        cycle.blame and cycle.blame.action.action_id,
+        _closure_facts(case, None),
+        any(held.action.kind != "merged_from" for held in case.links),
+    )
+
+
 def _at_risk(case: Case) -> Refusal | None:
     return Refusal(Rule.NOT_AT_RISK_STAGE, [Unmet("stage", "risk", case.stage)]) if case.stage != "risk" else None
 
@@ -185,15 +202,17 @@ def closure_unmet(case: Case, recurrence_expected: bool | None) -> list[Unmet]:
     """The criteria of closing (3.2) that are not met; a risk or warning closes by decision alone (house rule)."""
     if case.stage != "complaint":
         return []
-    untried = sum(1 for complaint_id in case.unanswered if not case.complaints[complaint_id].attempts)
-    facts = ClosureFacts(
+    return [Unmet(*found) for found in unmet(shipped(), _closure_facts(case, recurrence_expected))]
+
+
+def _closure_facts(case: Case, recurrence_expected: bool | None) -> ClosureFacts:
+    return ClosureFacts(
         plan_approved=case.cycle.approved is not None,
         households=len(case.households),
         accepting=case.accepting,
         recurrence_expected=recurrence_expected,
-        untried=untried,
+        untried=sum(1 for complaint_id in case.unanswered if not case.complaints[complaint_id].attempts),
     )
-    return [Unmet(*found) for found in unmet(shipped(), facts)]
 
 
 def _responded(case: Case, action: Responded) -> None:

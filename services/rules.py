@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 
@@ -45,13 +46,15 @@ class Rule(Enum):
         None, "与其后已记录的动作矛盾", "a step recorded for a later instant could not have been taken"
     )
 
-    @property
+    # Kept once computed: looking through the enumeration costs more than the rule itself.
+    @cached_property
     def code(self) -> str:
         return self.name.lower()
 
-    @property
+    @cached_property
     def clause(self) -> str | None:
-        return self.value.clause
+        clause: str | None = self.value.clause
+        return clause
 
 
 class Unmet(NamedTuple):
