@@ -405,7 +405,7 @@ SHOWN = (
     Problem,
 )
 _REF = "#/components/schemas/{model}"
-_EXAMPLES: dict[str, dict[str, Any]] = {
+EXAMPLES: dict[str, dict[str, Any]] = {
     "OpenCase": {
         "project": "GD-FS-001",
         "category": "engineering",
@@ -513,7 +513,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         ref_template=_REF,
     )
     schemas.update(defined["$defs"])
-    for name, example in _EXAMPLES.items():
+    for name, example in EXAMPLES.items():
         schemas[name]["examples"] = [example]
     schemas["Action"] = {
         "oneOf": [{"$ref": _REF.format(model=body.__name__)} for body in ACTION_BODIES],

@@ -36,6 +36,27 @@ _PRESIDENT = ("regional_president", "区域总裁")
 _MERGED_TAKES = frozenset({"responded", "noted", "corrected", "unlinked"})
 _VOID_TAKES = frozenset({"noted", "corrected"})
 
+# Which rules of its own can refuse an action of each type; void, merged and contradiction can refuse any.
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "warned": (Rule.NOT_AT_RISK_STAGE,),
+    "chased": (Rule.NOTHING_TO_ANSWER, Rule.CHASED_BEFORE_OBTAINED),
+    "contact_attempted": (Rule.NOTHING_TO_ANSWER, Rule.ATTEMPTED_BEFORE_OBTAINED),
+    "responded": (Rule.NOTHING_TO_ANSWER, Rule.ANSWERED_BEFORE_OBTAINED),
+    "escalated": (Rule.NOT_UPWARDS,),
+    "emergency_started": (Rule.LEAD_NOT_PRESIDENT, Rule.EMERGENCY_TEAM_INCOMPLETE),
+    "plan_proposed": (Rule.ALREADY_CLOSED,),
+    "plan_approved": (Rule.ALREADY_CLOSED,),
+    "plan_answered": (Rule.NO_PLAN_APPROVED,),
+    "closed": (Rule.ALREADY_CLOSED, Rule.CLOSURE_CRITERIA_NOT_MET),
+    "reopened": (Rule.NOT_CLOSED,),
+    "blamed": (Rule.BLAMED_BEFORE_CLOSURE, Rule.ALREADY_BLAMED),
+    "sanctioned": (Rule.NOT_BLAMED,),
+    "lesson_recorded": (Rule.LESSON_BEFORE_CLOSURE,),
+    "lesson_applied": (Rule.LESSON_BEFORE_CLOSURE,),
+    "linked": (Rule.ALREADY_LINKED, Rule.MERGE_CHAIN),
+    "unlinked": (Rule.NOT_LINKED,),
+}
+
 Cases = Mapping[UUID, Case]
 
 

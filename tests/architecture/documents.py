@@ -1,5 +1,7 @@
 """Documents made from the code: ``python -m tests.architecture.documents`` writes, ``--check`` finds stale ones."""
 
+import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -7,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from intake_api.openapi import ACTION_BODIES
+from intake_api.openapi import ACTION_BODIES, EXAMPLES
 from intake_api.problems import CODES
 from services import events
+from services.permit import RULES
 from services.personal import SealedField, fields_of
 from services.rules import Rule
 from services.settings import SETTINGS
@@ -25,18 +28,33 @@ def stored_events() -> str:
         _MADE,
         "A stored name stays for ever; so does every field of a schema version that was ever written. "
         "Fields marked 🔒 are sealed before they are written.\n",
+        "Any action but `noted` and `corrected` is refused on a void case (`case_void`), any but `responded`, `noted`, "
+        "`corrected`, `unlinked` on a merged one (`case_merged`), and a late one where a step recorded for later could "
+        "then not have been taken (`contradicts_later_action`).\n",
     ]
     for name, kind in events.KINDS.items():
-        sealed = dict(_sealed(fields_of(kind)))
-        parts.append(f"## `{name}` · schema {kind.schema}\n\n{(kind.__doc__ or '').strip()}\n")
+        sealed = {path: what for path, what in _sealed(fields_of(kind)) if what != "staff"}
+        parts.append(f"## `{name}` · schema {kind.schema}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n")
         parts.append("| field | type |\n| --- | --- |")
         for field in msgspec.structs.fields(kind):
             lock = " 🔒" if any(path.split(".")[0] == field.name for path in sealed) else ""
             parts.append(f"| `{field.name}`{lock} | `{_type(field.type)}` |")
         if sealed:
             parts.append("\nSealed: " + ", ".join(f"`{path}` ({what})" for path, what in sealed.items()) + ".")
+        parts += _asked_for(name)
         parts.append("")
     return "\n".join(parts)
+
+
+def _asked_for(name: str) -> list[str]:
+    """The rules that can refuse the action, and an example of asking for it."""
+    if name not in events.ACTIONS:
+        return []
+    rows = [f"- `{rule.code}` ({rule.clause or 'house rule'}): {rule.value.zh}" for rule in RULES.get(name, ())]
+    rules = ["\nRefused by:\n", *rows] if rows else ["\nRefused by no rule of its own."]
+    bodies = [body for body in ACTION_BODIES if body.model_fields["type"].annotation.__args__[0] == name]
+    shown = [json.dumps(EXAMPLES[body.__name__], ensure_ascii=False) for body in bodies]
+    return [*rules, *(f"\n```json\n{example}\n```" for example in shown)]
 
 
 def _sealed(fields: tuple[SealedField, ...], prefix: str = "") -> list[tuple[str, str]]:

@@ -11,6 +11,8 @@ from intake_api.openapi import ACTION_BODIES
 from services import events
 from services.event_log.tables import METADATA
 from services.migrations import differences, is_current
+from services.permit import RULES
+from services.rules import Rule
 from tests.architecture import documents
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +34,12 @@ def test_each_event_opens_its_docstring_with_its_term_and_names_its_clause(kind:
     first = (kind.__doc__ or "").split(".")[0]
     assert _CHINESE.search(first), f"{kind.__name__} does not open with the Chinese term"
     assert re.search(r"\(\d\.\d|\(clause \d|\(house rule", kind.__doc__ or ""), f"{kind.__name__} names no clause"
+
+
+def test_every_rule_is_told_of_the_actions_that_it_can_refuse() -> None:
+    anywhere = {Rule.CASE_VOID, Rule.CASE_MERGED, Rule.CONTRADICTS_LATER_ACTION}
+    assert set(Rule) == anywhere.union(*RULES.values())
+    assert RULES.keys() <= events.ACTIONS.keys()
 
 
 @pytest.mark.parametrize("body", ACTION_BODIES, ids=lambda body: body.__name__)
