@@ -118,7 +118,7 @@ def _given(context: dict[str, Any]) -> str | None:
     """The bound or the choices that an error names; never what the client wrote."""
     for name in ("expected", "max_length", "min_length", "ge", "le", "field", "total"):
         if name in context:
-            return str(context[name])
+            return str(context[name]).replace("True", "true")
     return None
 
 
@@ -127,6 +127,9 @@ def _pointer(location: Sequence[int | str], value: Any) -> str:
     pointer, here = "", value
     last = len(location) - 1
     for index, part in enumerate(location):
+        if index == 0 and isinstance(here, dict) and part == here.get("type"):
+            # The branch of the union, not a field.
+            continue
         if isinstance(here, list) and isinstance(part, int):
             here = here[part] if part < len(here) else None
         elif isinstance(here, dict) and isinstance(part, str) and (part in here or index == last):

@@ -96,9 +96,9 @@ def _patched(target: Target, patch: Mapping[str, Any], at: datetime, shape: Shap
     fixed = _FIXED | _FIXED_IN.get(root.name, frozenset())
     _refuse(patch, fixed.__contains__)
     body = merge_patch(body_of(root), _at_its_own_time(patch, root.name))
-    own = _OWN_TIMES.get(root.name, "occurred_at")
-    # Left out is now, and that was when it was recorded.
-    body.setdefault(own, format_instant(target.recorded_at))
+    if root.name not in _OWN_TIMES:
+        # Left out is now, and that was when it was recorded.
+        body.setdefault("occurred_at", format_instant(target.recorded_at))
     try:
         command = shape(OPENING if root.opening else ACTION, msgspec.json.encode(body), body)
         made = _made(command, root, at)

@@ -223,3 +223,18 @@ async def test_a_dashboard_sees_no_names_in_accountability(house: House) -> None
     seen = (await house.caller("dashboard", told.case["region"]).get(told.path)).json()["accountability"]
     assert (seen["responsible"][0]["party"], seen["conclusion"], seen["determined_by"]["name"]) == (None, None, None)
     assert (await told.seen())["accountability"]["responsible"][0]["party"] == "王八"
+
+
+async def test_what_is_wrong_with_a_body_as_a_whole_points_at_the_whole(house: House) -> None:
+    told = await story(house)
+    both = await told.tried("corrected", action=told.case["case_id"], retract=True, replacement={}, reason="x")
+    none = await told.tried("assessed", facts={})
+    assert [one.json()["errors"][0]["pointer"] for one in (both, none)] == ["", ""]
+
+
+async def test_a_time_that_makes_an_action_what_it_is_cannot_be_corrected_away(house: House) -> None:
+    told = await story(house)
+    opening = (await told.caller.get(f"{told.path}/actions")).json()["items"][0]["action_id"]
+    for name in ("obtained_at", "occurred_at"):
+        refused = await told.tried("corrected", action=opening, replacement={name: None}, reason="x")
+        assert refused.json()["errors"][0]["pointer"] == "/replacement/obtained_at"
