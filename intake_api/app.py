@@ -102,6 +102,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             deadline=batch.DEADLINE,
         ),
         _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ, extra=_PAST),
+        _route("GET", "/v1/cases/{case_id}/grade", queries.get_grade, "GradeExplanation", _READ, extra=_PAST),
         _route("GET", "/v1/cases", queries.list_cases, "CasePage", _READ, extra=_LISTED),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
         _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),

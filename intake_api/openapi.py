@@ -43,21 +43,25 @@ class ShownComplaint(Shown):
 
 
 class ShownDuty(Shown):
-    """响应 (4.3). One duty's clock; `overdue_seconds` is null while overdue."""
+    """One duty's clock; `overdue_seconds` is null while overdue, `due_at` where the policy states no time."""
 
-    duty: Literal["respond"]
+    duty: str
     cycle: int
     case_id: str
-    complaint_id: str
+    complaint_id: str | None
     household: str | None
     started_at: Instant
-    due_at: Instant
+    due_at: Instant | None
     met_at: Instant | None
     met_by: str | None
-    state: Literal["pending", "met", "overdue", "met_late"]
+    state: Literal["pending", "met", "overdue", "met_late", "void"]
     overdue_seconds: int | None
-    clause: str
+    was_overdue: bool
+    clause: str | None
     owed_by: str | None
+    owed_by_office: str
+    supervised_by: str | None
+    mechanism_started_at: Instant | None = None
 
 
 class ShownResponsible(Shown):
@@ -67,6 +71,73 @@ class ShownResponsible(Shown):
     name: str
     phone: str | None
     clause: str
+
+
+class ShownLabel(Shown):
+    """What it is called on screens."""
+
+    zh: str
+    en: str
+
+
+class ShownGrade(Shown):
+    """定级 (clause 7). The highest level met now, and the criteria that could still raise it."""
+
+    code: str
+    label: ShownLabel
+    policy: str
+    policy_version: str
+    criteria: list[str]
+    undetermined: list[str]
+    since: Instant | None
+
+
+class ShownTurn(Shown):
+    """The instant it became true, the instant we knew, and the action that crossed the bound."""
+
+    since: Instant
+    known_at: Instant
+    action_id: str
+
+
+class ShownCriterion(Shown):
+    """One criterion: its verdict, the facts and bounds that decided, and where they come from."""
+
+    grade: str
+    id: str
+    label: ShownLabel | None
+    verdict: Literal["met", "not_met", "undetermined"]
+    facts: dict[str, Any]
+    bounds: list[dict[str, Any]]
+    clause: str | None
+    source: str
+    interpretation: str | None
+    crossed: ShownTurn | None
+
+
+class ShownChange(ShownTurn):
+    """A level that the case had from an instant on."""
+
+    code: str
+    criteria: list[str]
+
+
+class GradeExplanation(Shown):
+    """Why a case has its grade: `deciding` criteria give it the level, and every criterion with its verdict."""
+
+    case_id: str
+    code: str
+    label: ShownLabel
+    policy: str
+    policy_version: str
+    undetermined: list[str]
+    since: Instant | None
+    deciding: list[str]
+    criteria: list[ShownCriterion]
+    policy_effective_from: Instant
+    opened_before_first_policy: bool
+    key_mass_complaint_since: ShownTurn | None
+    history: list[ShownChange]
 
 
 class CaseHead(Shown):
@@ -85,10 +156,10 @@ class CaseHead(Shown):
     title: str | None
     household_count: int
     complaint_count: int
-    grade: None
+    grade: ShownGrade | None
     escalation_level: Literal["none", "city", "area", "region", "group"]
     responsible: ShownResponsible | None
-    in_concentrated_warranty: None
+    in_concentrated_warranty: bool | None
     complaints_since_closure: int
     external_ref: str | None
     opened_at: Instant
@@ -393,6 +464,7 @@ SHOWN = (
     Case,
     OpenedCase,
     CaseHead,
+    GradeExplanation,
     Written,
     BatchAnswer,
     CasePage,

@@ -12,11 +12,11 @@ from pydantic_core import PydanticCustomError
 from intake_api.access import Forbidden
 from intake_api.http import Call, NotFound, Reply, UnknownParameter, entity_tag, read_reply
 from intake_api.services import Services
-from projections import case_list, case_view
+from projections import case_list, case_view, grade_view
 from services.caller import Caller
 from services.case import CLOCK_TOLERANCE, Case
 from services.casebook import entry_of
-from services.docket import fold
+from services.docket import Docket, fold
 from services.instants import parse_instant
 
 _LARGEST_PAGE = 500
@@ -34,21 +34,38 @@ async def get_case(call: Call) -> Reply:
     assert head is not None
     await services.directory.refresh()
     if as_of or known_at:
-        case = await _as_it_stood(services, case, as_of, known_at)
+        case = (await _docket_as_it_stood(services, case, as_of, known_at))[case.case_id]
     at = as_of or now
     document = case_view.encode(case_view.whole(case, services.directory, at, known_at))
     body = await services.vault.open_document(document, caller.masked)
     return read_reply(call, body, f"{case.version}.{entity_tag(body)}", _position(head.position))
 
 
-async def _as_it_stood(services: Services, case: Case, as_of: datetime | None, known_at: datetime | None) -> Case:
-    """State(T, K) of the case; `NotFound` while nothing of it was known, or had happened."""
+async def get_grade(call: Call) -> Reply:
+    """Why the case has its grade: every criterion, and the history; at (as_of, known_at) if asked."""
+    services: Services = call.services
+    caller = services.caller(call)
+    query = call.query(("as_of", "known_at"))
+    now = services.now()
+    as_of, known_at = _past(query, "as_of", now), _past(query, "known_at", now)
+    case, head = await services.visible_case(call, caller, fresh=True)
+    assert head is not None
+    docket = await _docket_as_it_stood(services, case, as_of, known_at)
+    body = case_view.encode(grade_view.explained(docket[case.case_id], docket))
+    return read_reply(call, body, f"{case.version}.{entity_tag(body)}", _position(head.position))
+
+
+async def _docket_as_it_stood(
+    services: Services, case: Case, as_of: datetime | None, known_at: datetime | None
+) -> Docket:
+    """State(T, K) of the case and those merged with it; `NotFound` while nothing was known, or had happened."""
     files = await services.cases.files(case.case_id)
-    stood = fold(files, as_of, known_at).docket[case.case_id]
+    docket = fold(files, as_of, known_at).docket
+    stood = docket[case.case_id]
     begun = stood.frontier or (stood.opened_at and (as_of is None or stood.opened_at <= as_of))
     if not stood.version or not begun:
         raise NotFound
-    return stood
+    return docket
 
 
 def _past(query: dict[str, list[str]], name: str, now: datetime) -> datetime | None:

@@ -10,10 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from grading_engine.duties import respond_duty
-from grading_engine.policy import shipped
+from projections import duty_view, grade_view
 from services.case import Case, Complaint, Cycle, Kept, Lesson, Place
-from services.directory import Directory, Entry, first_responsible, in_force
+from services.directory import Directory, Entry, first_responsible, in_concentrated_warranty, in_force
 from services.docket import Entry as Recorded
 from services.event_log import Similar
 from services.events import ACTIONS, Action, Complainant, Corrected, ProjectDescribed, Received, Responded
@@ -50,10 +49,10 @@ def head(case: Case, directory: Directory, at: datetime | None = None, known: da
         "title": _opening_text(case, "title", opening.title),
         "household_count": len(case.households),
         "complaint_count": len(case.complaints),
-        "grade": None,
+        "grade": grade_view.brief(case),
         "escalation_level": case.escalation_level,
         "responsible": _responsible(project),
-        "in_concentrated_warranty": None,
+        "in_concentrated_warranty": in_concentrated_warranty(project.fact, at or case.updated_at) if project else None,
         "complaints_since_closure": case.complaints_since_closure,
         "external_ref": opening.external_ref,
         "opened_at": case.opened_at,
@@ -71,7 +70,7 @@ def whole(case: Case, directory: Directory, now: datetime, known: datetime | Non
         "unrest": _opening_text(case, "unrest", opening.unrest),
         "tags": opening.tags,
         "facts": case.facts,
-        "duties": duties(case, now),
+        "duties": duty_view.duties(case, directory, now, known),
         "complaints": [complaint(one) for one in in_order(case)],
         "emergencies": [_kept(held, "started_at") for held in case.emergencies],
         "plan": _plan(case.cycle, case),
@@ -132,31 +131,6 @@ def _complainant(place: Place, who: Complainant | None) -> dict[str, Any] | None
         "name": marked("name", stream, version, f"{path}complainant.name", who.name),
         "phone": marked("phone", stream, version, f"{path}complainant.phone", who.phone),
         "relation": marked("text", stream, version, f"{path}complainant.relation", who.relation),
-    }
-
-
-def duties(case: Case, now: datetime) -> list[dict[str, Any]]:
-    """响应 (4.3): each complaint's clock at `now`."""
-    rule = shipped().duty("respond")
-    return [_duty(case, one, rule.clause, now) for one in in_order(case)]
-
-
-def _duty(case: Case, one: Complaint, clause: str, now: datetime) -> dict[str, Any]:
-    owed = respond_duty(shipped().duty("respond"), one.obtained_at, one.responded_at, now)
-    return {
-        "duty": "respond",
-        "cycle": 1,
-        "case_id": case.case_id,
-        "complaint_id": one.complaint_id,
-        "household": one.household,
-        "started_at": owed.started_at,
-        "due_at": owed.due_at,
-        "met_at": owed.met_at,
-        "met_by": one.responded_by,
-        "state": owed.state,
-        "overdue_seconds": owed.overdue_seconds,
-        "clause": clause,
-        "owed_by": one.obtained_by,
     }
 
 

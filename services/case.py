@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from grading_engine.grades import Grading
+from grading_engine.policy import Policy
 from services.events import (
     Action,
     Blamed,
@@ -43,11 +45,28 @@ class Place(NamedTuple):
 
 
 class Kept(msgspec.Struct, Generic[_A], frozen=True, gc=False):
-    """An action that the case remembers as it was said (or corrected), and its fold instant."""
+    """An action that the case remembers as it was said (or corrected): its fold instant, and when it was recorded."""
 
     action: _A
     place: Place
     at: datetime
+    known_at: datetime
+
+
+class Turn(NamedTuple):
+    """A change in what a case is judged to be: the instant of it, when it was known, and the action that made it."""
+
+    at: datetime
+    known_at: datetime
+    action_id: UUID
+
+
+class GradeChange(NamedTuple):
+    """定级的变化. The level from an instant on, and its criteria."""
+
+    code: str
+    criteria: tuple[str, ...]
+    turn: Turn
 
 
 class Complaint(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +76,7 @@ class Complaint(msgspec.Struct, frozen=True, gc=False):
     owner: UUID
     position: int
     place: Place
+    recorded_at: datetime
     obtained_at: datetime
     channel: str
     obtained_by: str | None = None
@@ -65,6 +85,7 @@ class Complaint(msgspec.Struct, frozen=True, gc=False):
     complainant: Complainant | None = None
     responded_at: datetime | None = None
     responded_by: UUID | None = None
+    proved_at: datetime | None = None
     attempts: int = 0
     chased: int = 0
 
@@ -74,6 +95,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     action_id: UUID
     contacted_at: datetime
+    recorded_at: datetime
     households: frozenset[str] | None = None
 
     def meets(self, complaint: Complaint) -> bool:
@@ -110,6 +132,16 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     applied: tuple[Kept[LessonApplied], ...] = ()
 
 
+class Voided(NamedTuple):
+    """A complaint that was recorded and taken back: nothing is owed for it any more."""
+
+    complaint_id: UUID
+    household: str | None
+    obtained_at: datetime
+    obtained_by: str | None
+    recorded_at: datetime
+
+
 class Inconsistency(msgspec.Struct, frozen=True, gc=False):
     """A recorded action that later truth undermines: it stands, and this rule says what is wrong with it."""
 
@@ -134,7 +166,10 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     opened_by: UUID | None = None
     opened_in: Place | None = None
     opened_at: datetime | None = None
+    policy: Policy | None = None
+    judged_by_first: bool = False
     void: bool = False
+    voided: tuple[Voided, ...] = ()
     stage: Stage = "risk"
     complaints: Mapping[UUID, Complaint] = {}
     unanswered: frozenset[UUID] = frozenset()
@@ -143,6 +178,10 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     latest_contact: datetime | None = None
     ahead: tuple[Answer, ...] = ()
     facts: Mapping[str, object] = {}
+    grading: Grading | None = None
+    grades: tuple[GradeChange, ...] = ()
+    crossed: Mapping[str, Turn] = {}
+    key_mass: Turn | None = None
     escalation: Kept[Escalated] | None = None
     emergencies: tuple[Kept[EmergencyStarted], ...] = ()
     cycle: Cycle = Cycle()
@@ -164,6 +203,13 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         if self.opening is None:
             raise LookupError("the case was never opened")
         return self.opening
+
+    @property
+    def judged_by(self) -> Policy:
+        """The document that was in force when the case was opened."""
+        if self.policy is None:
+            raise LookupError("the case was never opened")
+        return self.policy
 
     @property
     def is_closed(self) -> bool:

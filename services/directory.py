@@ -3,15 +3,18 @@
 Each code is a stream of its own in the ledger. A process folds them into memory and catches up when asked.
 """
 
-from datetime import datetime
+from calendar import monthrange
+from datetime import date, datetime
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from services.event_log import EventLog, Record
 from services.events import Person, ProjectDescribed, RegionDescribed, decode
 
+_BEIJING = ZoneInfo("Asia/Shanghai")
 _NAMESPACE = UUID("3f6f0f86-7b5c-5c61-9d0e-9f0d3a5f5c1e")
 _T = TypeVar("_T", RegionDescribed, ProjectDescribed)
 
@@ -53,6 +56,26 @@ def first_responsible(project: ProjectDescribed) -> Responsible | None:
         if person := getattr(managers, role):
             return Responsible(role, person)
     return None
+
+
+def in_concentrated_warranty(project: ProjectDescribed, at: datetime | None) -> bool | None:
+    """集中保修期 (3.8): from the start of batch handover to six months after its finish, that last day included.
+
+    Month ends are clamped, and while no finish is known it is still running (interpretations). None: no start is known.
+    """
+    started, finished = project.handover_started_at, project.handover_finished_at
+    if started is None or at is None:
+        return None
+    day = at.astimezone(_BEIJING).date()
+    if day < started.astimezone(_BEIJING).date():
+        return False
+    return finished is None or day <= _six_months_after(finished.astimezone(_BEIJING).date())
+
+
+def _six_months_after(day: date) -> date:
+    month = day.month + 6
+    year, month = (day.year + 1, month - 12) if month > 12 else (day.year, month)
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
 class Directory:

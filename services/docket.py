@@ -5,7 +5,7 @@ corrections among it are applied, and the rest is folded in the order of fold in
 instant is its `occurred_at`, never later than its `recorded_at`, so the order in which facts arrive never matters.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -13,9 +13,11 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from services.case import Case, Complaint, Inconsistency, Place, Reply
+from grading_engine.policy import Policy, in_force, shipped
+from services.case import Case, Complaint, Inconsistency, Place, Reply, Voided
 from services.events import RANK, Action, Closed, Corrected, Linked, Received, Reopened, Unlinked
 from services.fold import Step, evolve
+from services.grading import graded
 from services.permit import permit
 from services.rules import Malformed, Refusal
 
@@ -41,11 +43,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def step(self) -> Step:
         """The action as recorded, in its place."""
-        return Step(self.action, Place(self.stream, self.version), self.at, self.version, self.position)
+        place = Place(self.stream, self.version)
+        return Step(self.action, place, self.at, self.recorded_at, self.version, self.position)
 
 
 Files = Mapping[UUID, Sequence[Entry]]
+Policies = tuple[Policy, ...]
 
+# What can move the facts that a case is graded by.
+_MOVES_FACTS = frozenset({"received", "assessed", "linked", "unlinked"})
 _FOLDED_ANEW = frozenset({"corrected", "linked", "unlinked"})
 
 
@@ -56,11 +62,20 @@ class Folded(NamedTuple):
     faults: Mapping[UUID, Refusal | Malformed]
 
 
-def fold(files: Files, until: datetime | None = None, known: datetime | None = None) -> Folded:
-    """State(until, known) of all the cases; without them: now. A case of which nothing is known yet has version 0."""
+def fold(
+    files: Files,
+    until: datetime | None = None,
+    known: datetime | None = None,
+    policies: Policies | None = None,
+) -> Folded:
+    """State(until, known) of all the cases; without them: now. A case of which nothing is known yet has version 0.
+
+    Each is judged by the one of the `policies` (without them: the shipped one) in force when it was opened.
+    """
+    policies = policies or (shipped(),)
     if known is not None:
         files = {stream: [e for e in entries if e.recorded_at <= known] for stream, entries in files.items()}
-    cases = {stream: _begun(stream, entries) for stream, entries in files.items()}
+    cases = {stream: _begun(stream, entries, policies) for stream, entries in files.items()}
     faults: dict[UUID, Refusal | Malformed] = {}
     for step in sorted(_steps(files), key=lambda step: step.key):
         if until is None or step.at <= until:
@@ -88,9 +103,9 @@ def advanced(docket: Docket, entry: Entry) -> Docket:
     return cases
 
 
-def opened(entry: Entry) -> Docket:
+def opened(entry: Entry, policies: Policies | None = None) -> Docket:
     """The docket of a case that this very action opens."""
-    return fold({entry.stream: [entry]}).docket
+    return fold({entry.stream: [entry]}, policies=policies).docket
 
 
 def contradicted(before: Folded, after: Folded, action_id: UUID) -> UUID | None:
@@ -142,7 +157,8 @@ def standing(entry: Entry, counting: Mapping[UUID, Entry]) -> Step | None:
         return None
     action = correction.becomes.action
     place = Place(last.stream, last.version, f"becomes.{action.name}.")
-    return Step(action, place, min(action.occurred_at, entry.recorded_at), entry.version, entry.position)
+    at = min(action.occurred_at, entry.recorded_at)
+    return Step(action, place, at, last.recorded_at, entry.version, entry.position)
 
 
 def _last_word(action_id: UUID, counting: Mapping[UUID, Entry]) -> Entry | None:
@@ -161,13 +177,14 @@ def _steps(files: Files) -> Iterable[Step]:
                 yield step
 
 
-def _begun(stream: UUID, entries: Sequence[Entry]) -> Case:
+def _begun(stream: UUID, entries: Sequence[Entry], policies: Policies) -> Case:
     """The case before anything is folded: what its opening says of it, and how far its stream is known."""
     if not entries:
         return Case(stream)
     first, last = entries[0], entries[-1]
     counting = corrections(entries)
     step = standing(first, counting) or first.step
+    policy, in_time = in_force(policies, step.at)
     return Case(
         stream,
         version=last.version,
@@ -179,10 +196,20 @@ def _begun(stream: UUID, entries: Sequence[Entry]) -> Case:
         opened_by=first.action.action_id,
         opened_in=step.place,
         opened_at=step.at,
+        policy=policy,
+        judged_by_first=not in_time,
         void=standing(first, counting) is None,
+        voided=tuple(_voided(entries, counting)),
         corrected={action_id: word.action.action_id for action_id, word in counting.items()},
         last={e.action.name: (e.version, e.action.occurred_at) for e in entries if isinstance(e.action, Corrected)},
     )
+
+
+def _voided(entries: Iterable[Entry], counting: Mapping[UUID, Entry]) -> Iterator[Voided]:
+    for entry in entries:
+        said = entry.action
+        if isinstance(said, Received) and standing(entry, counting) is None:
+            yield Voided(said.complaint_id, said.household, said.occurred_at, said.obtained_by, entry.recorded_at)
 
 
 # Folding ----------------------------------------------------------------------------------------------------------
@@ -206,6 +233,20 @@ def _advance(cases: dict[UUID, Case], step: Step, faults: dict[UUID, Refusal | M
             _part(cases, step)
         case _:
             _share(cases, step.stream)
+    if step.action.name in _MOVES_FACTS or step.action.opening is not None:
+        _grade(cases, step)
+
+
+def _grade(cases: dict[UUID, Case], step: Step) -> None:
+    """Judge anew the case whose facts moved, and the one that it is merged into or was parted from."""
+    concerned = {step.stream}
+    if case := cases[step.stream].merged:
+        concerned.add(case.action.case)
+    if isinstance(step.action, Linked | Unlinked):
+        concerned.add(step.action.case)
+    for case_id in concerned & cases.keys():
+        if cases[case_id].policy:
+            cases[case_id] = graded(cases[case_id], cases, step)
 
 
 def rule_of(fault: Refusal | Malformed) -> str:

@@ -50,11 +50,15 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """One action in its place: `at` is its fold instant; `version` and `position` are those of its own record."""
+    """One action in its place: `at` is its fold instant, `known_at` when it was recorded so (by a correction, perhaps).
+
+    `version` and `position` are those of its own record.
+    """
 
     action: Action
     place: Place
     at: datetime
+    known_at: datetime
     version: int
     position: int
 
@@ -69,7 +73,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def kept(self) -> Kept[Any]:
-        return Kept(self.action, self.place, self.at)
+        return Kept(self.action, self.place, self.at, self.known_at)
 
 
 def evolve(case: Case, step: Step) -> Case:
@@ -93,7 +97,7 @@ def evolve(case: Case, step: Step) -> Case:
         case ContactAttempted():
             return _counted(moved, [c.complaint_id for c in named(moved, action.complaints, action.households)], 1)
         case Responded():
-            return _responded(moved, action, step.at)
+            return _responded(moved, action, step)
         case Assessed(facts=facts):
             return replace(moved, facts=assessed(moved.facts, facts))
         case Escalated():
@@ -182,6 +186,7 @@ def _received(case: Case, action: Received, step: Step) -> Case:
         owner=step.place.stream,
         position=step.position,
         place=step.place,
+        recorded_at=step.known_at,
         obtained_at=action.occurred_at,
         channel=action.channel,
         obtained_by=action.obtained_by,
@@ -208,18 +213,23 @@ def _met(complaint: Complaint, answer: Answer) -> Complaint:
     """A complaint is met by its earliest contact (4.3)."""
     if complaint.responded_at is not None and complaint.responded_at <= answer.contacted_at:
         return complaint
-    return replace(complaint, responded_at=answer.contacted_at, responded_by=answer.action_id)
+    return replace(
+        complaint,
+        responded_at=answer.contacted_at,
+        responded_by=answer.action_id,
+        proved_at=answer.recorded_at,
+    )
 
 
-def _responded(case: Case, action: Responded, at: datetime) -> Case:
+def _responded(case: Case, action: Responded, step: Step) -> Case:
     keys = None if action.everyone else frozenset(household_key(h) for h in action.households)
-    answer = Answer(action.action_id, action.occurred_at, keys)
+    answer = Answer(action.action_id, action.occurred_at, step.known_at, keys)
     changed = {
         complaint.complaint_id: met
         for complaint in _reached(case, action)
         if complaint.obtained_at <= action.occurred_at and (met := _met(complaint, answer)) is not complaint
     }
-    runs_ahead = action.occurred_at > at and (keys is None or keys)
+    runs_ahead = action.occurred_at > step.at and (keys is None or keys)
     latest = max(case.latest_contact, action.occurred_at) if case.latest_contact else action.occurred_at
     return replace(
         case,

@@ -9,7 +9,6 @@ from datetime import datetime
 from uuid import UUID
 
 from grading_engine.closure import ClosureFacts, unmet
-from grading_engine.policy import shipped
 from services.case import LEVELS, Case, Complaint, named
 from services.events import (
     Action,
@@ -223,7 +222,7 @@ def closure_unmet(case: Case, recurrence_expected: bool | None) -> list[Unmet]:
     """The criteria of closing (3.2) that are not met; a risk or warning closes by decision alone (house rule)."""
     if case.stage != "complaint":
         return []
-    return [Unmet(*found) for found in unmet(shipped(), _closure_facts(case, recurrence_expected))]
+    return [Unmet(*found) for found in unmet(case.judged_by, _closure_facts(case, recurrence_expected))]
 
 
 def _closure_facts(case: Case, recurrence_expected: bool | None) -> ClosureFacts:

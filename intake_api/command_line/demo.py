@@ -12,7 +12,7 @@ from rich.table import Table
 from intake_api import bodies
 from intake_api.command_line.story import OPENING_BODY, STORY, Scene
 from intake_api.services import Services
-from projections import case_view
+from projections import case_view, duty_view
 from services.caller import Caller
 from services.case import Case
 from services.commands import ACTION, OPENING, DescribeProject, DescribeRegion, ManagersBody, PersonBody
@@ -85,7 +85,7 @@ async def _play(settings: Settings, url: str) -> str:
     case = docket[opened.stream]
     console = Console()
     console.print(table)
-    console.print(_duties(case, now))
+    console.print(_duties(services, case, now))
     return case.case_no
 
 
@@ -114,15 +114,19 @@ def _brief(written: Written) -> bytes:
     return case_view.encode({"case_id": written.case.case_id})
 
 
-def _duties(case: Case, now: datetime) -> Table:
+def _duties(services: Services, case: Case, now: datetime) -> Table:
     """响应 (4.3): one line per complaint."""
     table = Table("户", "获取投诉", "响应时限", "响应", "判定 (4.3)", title=f"{case.case_no} {case.status}")
     table.title_justify = "left"
-    for duty in case_view.duties(case, now):
+    for duty in duty_view.duties(case, services.directory, now):
         met = f"{duty['met_at'].astimezone(_BEIJING):%H:%M}" if duty["met_at"] else "–"
-        started, due = (f"{duty[name].astimezone(_BEIJING):%m-%d %H:%M}" for name in ("started_at", "due_at"))
+        started, due = (_time(duty[name]) for name in ("started_at", "due_at"))
         table.add_row(duty["household"] or "匿名", started, due, met, _STATES.get(duty["state"], duty["state"]))
     return table
+
+
+def _time(instant: datetime | None) -> str:
+    return f"{instant.astimezone(_BEIJING):%m-%d %H:%M}" if instant else "–"
 
 
 def _clock(now: datetime, minutes: int) -> str:

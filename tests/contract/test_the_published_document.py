@@ -96,7 +96,14 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
     assert codes([await agent.act(risk, "warned", unrest="聚集")]) == [201]
     item = {"idempotency_key": str(uuid4()), "case_id": case["case_id"], "action": {"type": "noted", "text": "补"}}
     assert codes([await agent.post("/v1/actions/batch", [item], None)]) == [200]
-    for asked in ("/v1/cases", path, f"{path}/actions", f"{path}/complaints", f"/v1/cases/{risk['case_id']}"):
+    for asked in (
+        "/v1/cases",
+        path,
+        f"{path}/grade",
+        f"{path}/actions",
+        f"{path}/complaints",
+        f"/v1/cases/{risk['case_id']}",
+    ):
         assert codes([await agent.get(asked)]) == [200]
     for asked in ("/v1/regions", "/v1/projects", f"/v1/regions/{region}", f"/v1/projects/{region}-1"):
         assert codes([await admin.get(asked)]) == [200]

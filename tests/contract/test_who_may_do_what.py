@@ -28,6 +28,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/actions/batch": UPLOADS,
     "GET /v1/cases": READS,
     "GET /v1/cases/{case}": READS,
+    "GET /v1/cases/{case}/grade": READS,
     "GET /v1/cases/{case}/actions": READS,
     "GET /v1/cases/{case}/complaints": READS,
     "PUT /v1/regions/{region}": NOBODY_BUT_ADMIN,

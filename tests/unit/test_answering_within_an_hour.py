@@ -1,10 +1,10 @@
 """不超过1个小时 (4.3): the 60th minute is in time, one microsecond later is not."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from grading_engine.duties import respond_duty
+from grading_engine.duties import Owed, Proof, owed
 from grading_engine.policy import shipped
 from tests.steps import NOON
 
@@ -13,9 +13,14 @@ HOUR = timedelta(hours=1)
 TICK = timedelta(microseconds=1)
 
 
+def respond_duty(contacted_at: datetime | None, now: datetime) -> Owed:
+    """Of a complaint obtained and recorded at noon; an answer is recorded as it is given."""
+    return owed(RULE, NOON, NOON, Proof(contacted_at, contacted_at) if contacted_at else None, now)
+
+
 def test_the_document_states_one_hour_of_clock_time() -> None:
-    assert (RULE.within_seconds, RULE.clause, RULE.source) == (3600, "4.3", "stated")
-    assert respond_duty(RULE, NOON, None, NOON).due_at == NOON + HOUR
+    assert (RULE.within.amount, RULE.within.unit, RULE.clause, RULE.within.source) == (1, "hours", "4.3", "stated")
+    assert respond_duty(None, NOON).due_at == NOON + HOUR
 
 
 ANSWERED = {
@@ -32,8 +37,8 @@ ANSWERED = {
 @pytest.mark.parametrize("after", ANSWERED)
 def test_an_answer_is_in_time_through_the_60th_minute(after: str) -> None:
     passed, state, seconds = ANSWERED[after]
-    owed = respond_duty(RULE, NOON, NOON + passed, NOON + timedelta(days=30))
-    assert (owed.state, owed.overdue_seconds, owed.met_at) == (state, seconds, NOON + passed)
+    clock = respond_duty(NOON + passed, NOON + timedelta(days=30))
+    assert (clock.state, clock.overdue_seconds, clock.met_at) == (state, seconds, NOON + passed)
 
 
 WAITING = {
@@ -47,10 +52,20 @@ WAITING = {
 @pytest.mark.parametrize("after", WAITING)
 def test_waiting_is_overdue_after_the_60th_minute_with_no_job_having_run(after: str) -> None:
     passed, state, seconds = WAITING[after]
-    owed = respond_duty(RULE, NOON, None, NOON + passed)
-    assert (owed.state, owed.overdue_seconds, owed.met_at) == (state, seconds, None)
+    clock = respond_duty(None, NOON + passed)
+    assert (clock.state, clock.overdue_seconds, clock.met_at) == (state, seconds, None)
 
 
 def test_a_met_duty_no_longer_depends_on_the_time() -> None:
     asked = [NOON + HOUR * hours for hours in (1, 2, 1000)]
-    assert len({respond_duty(RULE, NOON, NOON + HOUR + TICK, now) for now in asked}) == 1
+    assert len({respond_duty(NOON + HOUR + TICK, now) for now in asked}) == 1
+
+
+def test_a_late_proof_of_a_timely_contact_clears_the_duty_and_leaves_that_it_stood_overdue() -> None:
+    clock = owed(RULE, NOON, NOON, Proof(NOON + HOUR, NOON + HOUR * 3), NOON + HOUR * 4)
+    assert (clock.state, clock.was_overdue) == ("met", True)
+
+
+def test_a_complaint_recorded_after_its_answer_never_stood_overdue() -> None:
+    clock = owed(RULE, NOON, NOON + HOUR * 5, Proof(NOON + HOUR, NOON + HOUR), NOON + HOUR * 6)
+    assert (clock.state, clock.was_overdue) == ("met", False)

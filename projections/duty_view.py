@@ -1,0 +1,142 @@
+"""What is owed about a case at an instant, by whom, until when, met when: every duty of its policy, per cycle."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from grading_engine.duties import Owed, Proof, owed
+from grading_engine.policy import Duty
+from services.case import Case, Kept
+from services.directory import Directory, in_force
+from services.vault import marked
+
+
+class Subject(NamedTuple):
+    """What a duty is about: when it started, when we knew, what met it, and the complaint if it is about one."""
+
+    cycle: int
+    started_at: datetime
+    known_at: datetime
+    proof: Proof | None
+    met_by: UUID | None = None
+    complaint_id: UUID | None = None
+    household: str | None = None
+    unit: str | None = None
+    void: bool = False
+    mechanism_started_at: datetime | None = None
+
+
+def duties(case: Case, directory: Directory, now: datetime, known: datetime | None = None) -> list[dict[str, Any]]:
+    """Every duty as it stands at `now`; who holds an office is told by the directory as known by `known`."""
+    return [
+        _shown(case, rule, subject, owed(rule, *subject[1:4], now, subject.void), directory, now, known)
+        for rule in case.judged_by.duties
+        for subject in _subjects(case, rule)
+    ]
+
+
+def _subjects(case: Case, rule: Duty) -> Iterator[Subject]:
+    match rule.starts:
+        case "complaint_obtained":
+            yield from _complaints(case, rule)
+        case "key_mass_complaint":
+            yield from _emergency(case)
+        case "closure":
+            yield from _closures(case, rule)
+
+
+def _complaints(case: Case, rule: Duty) -> Iterator[Subject]:
+    """One a complaint, in the order in which they were recorded; those taken back are void."""
+    closures = [held for held in (*(c.closure for c in case.cycles), case.cycle.closure) if held]
+    for one in sorted(case.complaints.values(), key=lambda one: one.position):
+        proof, met_by = None, None
+        if rule.met_by == "responded" and one.responded_at and one.proved_at:
+            proof, met_by = Proof(one.responded_at, one.proved_at), one.responded_by
+        elif rule.met_by == "closed":
+            ending = next((held for held in closures if held.at >= one.obtained_at), None)
+            if ending:
+                proof, met_by = Proof(ending.at, ending.known_at), ending.action.action_id
+        cycle = 1 + sum(1 for ended in case.cycles if ended.reopened and ended.reopened.at <= one.obtained_at)
+        complaint = (one.complaint_id, one.household, one.obtained_by)
+        yield Subject(cycle, one.obtained_at, one.recorded_at, proof, met_by, *complaint)
+    for gone in case.voided:
+        complaint = (gone.complaint_id, gone.household, gone.obtained_by)
+        yield Subject(1, gone.obtained_at, gone.recorded_at, None, None, *complaint, void=True)
+
+
+def _emergency(case: Case) -> Iterator[Subject]:
+    """上报 (4.4): from becoming a key mass complaint to the earliest report; the mechanism's start shows the gap."""
+    if case.key_mass is None:
+        return
+    first = min(case.emergencies, key=lambda held: held.action.reported_at, default=None)
+    proof = Proof(first.action.reported_at, first.known_at) if first else None
+    started = min((held.at for held in case.emergencies), default=None)
+    met_by = first.action.action_id if first else None
+    yield Subject(1, case.key_mass.at, case.key_mass.known_at, proof, met_by, mechanism_started_at=started)
+
+
+def _closures(case: Case, rule: Duty) -> Iterator[Subject]:
+    if case.stage != "complaint":
+        # A risk or warning that never became a complaint has nobody to answer for.
+        return
+    for cycle in (*case.cycles, case.cycle):
+        if cycle.closure is None:
+            continue
+        met = cycle.blame if rule.met_by == "blamed" else _lesson(case)
+        proof = Proof(met.at, met.known_at) if met else None
+        met_by = met.action.action_id if met else None
+        yield Subject(cycle.number, cycle.closure.at, cycle.closure.known_at, proof, met_by)
+        if rule.met_by == "lesson_recorded":
+            # One per case (4.6: interpretation).
+            return
+
+
+def _lesson(case: Case) -> Kept[Any] | None:
+    return min((lesson.recorded for lesson in case.lessons.values()), key=lambda held: held.at, default=None)
+
+
+def _shown(
+    case: Case,
+    rule: Duty,
+    subject: Subject,
+    clock: Owed,
+    directory: Directory,
+    now: datetime,
+    known: datetime | None,
+) -> dict[str, Any]:
+    office = rule.owed.in_category.get(case.opened.category, rule.owed.by)
+    key = case.grading is not None and case.grading.key
+    supervisor = rule.supervised_by.get("key") if key else None
+    shown = {
+        "duty": rule.duty,
+        "cycle": subject.cycle,
+        "case_id": case.case_id,
+        "complaint_id": subject.complaint_id,
+        "household": subject.household,
+        "started_at": clock.started_at,
+        "due_at": clock.due_at,
+        "met_at": clock.met_at,
+        "met_by": subject.met_by,
+        "state": clock.state,
+        "overdue_seconds": clock.overdue_seconds,
+        "was_overdue": clock.was_overdue,
+        "clause": rule.clause,
+        "owed_by": subject.unit if office == "obtaining_unit" else _holder(case, office, directory, now, known),
+        "owed_by_office": office,
+        "supervised_by": supervisor or rule.supervised_by.get("all"),
+    }
+    if rule.starts == "key_mass_complaint":
+        shown["mechanism_started_at"] = subject.mechanism_started_at
+    return shown
+
+
+def _holder(case: Case, office: str, directory: Directory, now: datetime, known: datetime | None) -> Any:
+    """Who holds the office at the instant, by name; the office itself while nobody is named."""
+    if office != "regional_customer_relations_executive":
+        return case.region if office == "region" else office
+    entries = directory.regions.get(case.region, ())
+    if known:
+        entries = tuple(entry for entry in entries if entry.recorded_at <= known)
+    held = in_force(entries, now).fact.customer_relations_executive if entries else None
+    return marked("staff", case.case_id, 0, "", held.name) if held else office
