@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 _SHIPPED = Path(__file__).parent / "policies"
@@ -44,8 +53,10 @@ def _fraction(value: Any) -> Fraction:
     return share
 
 
-Number = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(str, return_type=str)]
-Share = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str, return_type=str)]
+_FIGURE = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?$"}]}
+_SHARE = {"type": "string", "examples": ["1/2"]}
+Number = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(str), WithJsonSchema(_FIGURE)]
+Share = Annotated[Fraction, BeforeValidator(_fraction), PlainSerializer(str), WithJsonSchema(_SHARE)]
 Source = Literal["stated", "interpretation", "open", "house_rule"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Code = Annotated[str, Field(pattern=r"^[\w.-]{1,32}$")]

@@ -29,7 +29,7 @@ async def open_case(call: Call) -> Reply:
     caller = services.caller(call)
     if not caller.may("open"):
         raise Forbidden
-    raw, value, key = await _read(call, caller)
+    raw, value, key = await read_write(call, caller)
     command = await _command(services, OPENING, raw, value, key)
 
     answered = await services.desk.open(command, Request(caller, key), opened_by(services))
@@ -44,7 +44,7 @@ async def append_action(call: Call) -> Reply:
         raise Forbidden
     case, _ = await services.visible_case(call, caller, fresh=False)
     seen = _if_match(call)
-    raw, value, key = await _read(call, caller)
+    raw, value, key = await read_write(call, caller)
     may_append(caller, value, case.opened.category)
     command = await _command(services, ACTION, raw, value, key)
     answered = await services.desk.act(case.case_id, command, Request(caller, key, seen), appended_by(services))
@@ -72,7 +72,7 @@ def appended_by(services: Services) -> Render:
     return render
 
 
-async def _read(call: Call, caller: Caller) -> tuple[bytes, Any, IdempotencyKey | None]:
+async def read_write(call: Call, caller: Caller) -> tuple[bytes, Any, IdempotencyKey | None]:
     """The body, its parsed value, and the idempotency key that binds them."""
     name = call.header(b"idempotency-key")
     if name is None and caller.role == "agent":

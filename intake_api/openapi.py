@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from grading_engine.policy import Policy
 from intake_api.problems import CODES
 from services.commands import AnyAction, Category, Channel, DescribeProject, DescribeRegion, OpenCase
 from services.instants import Instant
@@ -424,6 +425,29 @@ class Project(Shown):
     managers: ShownManagers
 
 
+class PublishedPolicy(Policy):
+    """A version of the regulation, whole; `published_at` is null for the one that came with the service."""
+
+    published_at: Instant | None
+
+
+class PolicyBrief(Shown):
+    """A version, and from when on it judges."""
+
+    number: str
+    version: str
+    effective_from: Instant
+    labels: ShownLabel
+    published_at: Instant | None
+
+
+class PolicyPage(Shown):
+    """All versions, in the order in which they take effect."""
+
+    items: list[PolicyBrief]
+    next_cursor: None
+
+
 class RegionPage(Shown):
     """All regions."""
 
@@ -474,6 +498,8 @@ SHOWN = (
     Project,
     RegionPage,
     ProjectPage,
+    PolicyPage,
+    PublishedPolicy,
     Problem,
 )
 _REF = "#/components/schemas/{model}"
@@ -578,7 +604,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         return app.openapi_schema
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem)
+    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem, Policy)
     bodies = [(body, "validation") for body in said]
     _, defined = models_json_schema(
         [*bodies, *((shown, "serialization") for shown in SHOWN)],  # type: ignore[list-item]

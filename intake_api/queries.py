@@ -60,7 +60,7 @@ async def _docket_as_it_stood(
 ) -> Docket:
     """State(T, K) of the case and those merged with it; `NotFound` while nothing was known, or had happened."""
     files = await services.cases.files(case.case_id)
-    docket = fold(files, as_of, known_at).docket
+    docket = fold(files, as_of, known_at, services.policies.policies).docket
     stood = docket[case.case_id]
     begun = stood.frontier or (stood.opened_at and (as_of is None or stood.opened_at <= as_of))
     if not stood.version or not begun:

@@ -15,6 +15,7 @@ from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
 from services.identifiers import parse_case_no, parse_uuid
+from services.policies import PolicyBook
 from services.registrar import Registrar
 from services.settings import Settings
 from services.vault import Vault
@@ -27,7 +28,8 @@ class Services:
         self.settings = settings
         self.log = EventLog(url, settings.queue)
         self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
-        self.cases = Casebook(self.log)
+        self.policies = PolicyBook(self.log)
+        self.cases = Casebook(self.log, self.policies)
         self.directory = Directory(self.log)
         self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
         self.registrar = Registrar(self.log, self.vault, self.directory)

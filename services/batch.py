@@ -141,7 +141,7 @@ class Upload:
     ) -> tuple[Sitting | None, list[_Accepted]]:
         if case_id is not None:
             docket, _ = await self._desk.cases.fresh(case_id)
-            return Sitting(docket, case_id), []
+            return Sitting(docket, case_id, self._desk.cases.policies), []
         first = waiting[0] if waiting else None
         if first is None or not isinstance(first.command, OpenCase):
             return None, []
@@ -152,7 +152,7 @@ class Upload:
             results[first.place] = malformed
             return None, []
         stream = draft.entry.stream
-        sitting = Sitting({stream: Case(stream)}, stream)
+        sitting = Sitting({stream: Case(stream)}, stream, self._desk.cases.policies)
         sitting.take({stream: []})
         sitting.add(draft.entry)
         return sitting, [_Accepted(first, draft)]

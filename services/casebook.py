@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from services.case import Case
-from services.docket import Docket, Entry, Files, advanced, comes_last, fold, linked_streams
+from services.docket import Docket, Entry, Files, Policies, advanced, comes_last, fold, linked_streams
 from services.event_log import EventLog, Head, Record
 from services.events import (
     ACTIONS,
     Action,
+    PolicyPublished,
     ProjectDescribed,
     RegionDescribed,
     UnknownEvent,
     decode,
 )
+from services.policies import PolicyBook
 
 _KEPT = 20_000
 
@@ -22,7 +24,7 @@ _KEPT = 20_000
 def decoded_action(record: Record) -> Action:
     """The action in a record of a case's stream, texts sealed."""
     fact = decode(record.name, record.schema, record.body)
-    if isinstance(fact, (RegionDescribed, ProjectDescribed)):
+    if isinstance(fact, RegionDescribed | ProjectDescribed | PolicyPublished):
         raise UnknownEvent(f"{record.name} in the stream of a case")
     return fact
 
@@ -43,8 +45,9 @@ def entry_of(record: Record, action: Action | None = None) -> Entry:
 class Casebook:
     """Least recently used cases go first; a stale one is harmless, because every append checks versions."""
 
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
+    def __init__(self, log: EventLog, policies: PolicyBook) -> None:
+        self._log, self._policies = log, policies
+        policies.when_published(self.forget_everything)
         self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
 
     async def last_known(self, case_id: UUID) -> Docket:
@@ -108,6 +111,15 @@ class Casebook:
                 if len(self._dockets) > _KEPT:
                     self._dockets.popitem(last=False)
 
+    @property
+    def policies(self) -> Policies:
+        """The documents that judge."""
+        return self._policies.policies
+
+    def forget_everything(self) -> None:
+        """Another document was published: which one judges a case is to be looked up again."""
+        self._dockets.clear()
+
     def forget(self, case_ids: Iterable[UUID]) -> None:
         """What is remembered of them is to be read again."""
         for case_id in case_ids:
@@ -119,9 +131,9 @@ class Casebook:
         if records[0].name not in ACTIONS:
             # Somebody asks for the directory's stream, whose id can be computed, as if it were a case.
             return known
-        docket = _folded_next(known, [entry_of(record) for record in records])
+        docket = _folded_next(known, [entry_of(record) for record in records], self.policies)
         if docket is None:
-            docket = fold(await self.files(case_id)).docket
+            docket = fold(await self.files(case_id), policies=self.policies).docket
         self.keep(docket)
         return docket
 
@@ -130,12 +142,12 @@ def _versions(docket: Docket) -> Mapping[UUID, int]:
     return {case_id: case.version for case_id, case in docket.items()}
 
 
-def _folded_next(docket: Docket, entries: list[Entry]) -> Docket | None:
+def _folded_next(docket: Docket, entries: list[Entry], policies: Policies) -> Docket | None:
     """The docket after newer entries, if each comes last; None: everything has to be folded anew."""
     first = entries[0]
     if docket[first.stream].version == 0 and len(docket) == 1:
         # The whole stream is here: however late an entry is, it can be folded without reading more.
-        return None if linked_streams(entries) else fold({first.stream: entries}).docket
+        return None if linked_streams(entries) else fold({first.stream: entries}, policies=policies).docket
     for entry in sorted(entries, key=lambda entry: entry.position):
         if not comes_last(docket, entry.action.name, entry.at):
             return None

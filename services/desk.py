@@ -222,7 +222,7 @@ class Desk:
 
         def answer(placed: Placed) -> bytes:
             stored = entry_of(placed.record)
-            docket[:] = [opened(stored)]
+            docket[:] = [opened(stored, self.cases.policies)]
             return render(Written(stored, docket[0][entry.stream], placed.similar))
 
         docket: list[Docket] = []
@@ -247,7 +247,7 @@ class Desk:
         case = docket[case_id]
         if request.if_match is not None and case.version not in request.if_match:
             raise VersionMismatch(case.version)
-        sitting = Sitting(docket, case_id)
+        sitting = Sitting(docket, case_id, self.cases.policies)
         drafted = await self.draft(sitting, command, request.caller)
         if isinstance(drafted, Entry):
             # With a key, its own stored answer comes first: the repeat may be of this very request.

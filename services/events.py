@@ -174,6 +174,18 @@ class Noted(Event, frozen=True, kw_only=True):
         return self.complaint
 
 
+class PolicyPublished(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """制度发布 (house rule: grades are data). A version of the regulation, whole, as published."""
+
+    name: ClassVar[str] = "policy_published"
+    schema: ClassVar[int] = 1
+
+    document: dict[str, Any]
+
+    def about(self) -> UUID | None:
+        return None
+
+
 class Assessed(Event, frozen=True, kw_only=True):
     """事件评估 (clause 7). The world changed: what the event has cost, harmed or delayed. Named facts are replaced.
 
@@ -449,7 +461,7 @@ Action = (
     | Noted
     | Corrected
 )
-Entry = RegionDescribed | ProjectDescribed
+Entry = RegionDescribed | ProjectDescribed | PolicyPublished
 Fact = Action | Entry
 
 # In the order in which actions of one instant are folded: the contract's table, openings first.

@@ -10,6 +10,7 @@ from services.docket import (
     Entry,
     Files,
     Folded,
+    Policies,
     advanced,
     comes_last,
     complaint_after_closure,
@@ -31,8 +32,9 @@ class Sitting:
     With `files` anything may be judged; without, only what comes last.
     """
 
-    def __init__(self, docket: Docket, subject: UUID) -> None:
+    def __init__(self, docket: Docket, subject: UUID, policies: Policies | None = None) -> None:
         self.subject = subject
+        self._policies = policies
         self.docket = self._first = docket
         self.files: Files | None = None
         self._files: Files | None = None
@@ -42,13 +44,13 @@ class Sitting:
     def take(self, files: Files) -> None:
         """Work on with everything that was recorded, as it is now."""
         self._files = files
-        self._folded = fold(files)
+        self._folded = fold(files, policies=self._policies)
         self._first = self._folded.docket
         # What was decided here meanwhile is not among them.
         for entry in self._added:
             files = {**files, entry.stream: [*files.get(entry.stream, ()), entry]}
         self.files = files
-        self._folded = fold(files) if self._added else self._folded
+        self._folded = fold(files, policies=self._policies) if self._added else self._folded
         self.docket = self._folded.docket
 
     @property
@@ -78,7 +80,7 @@ class Sitting:
             permit(self.docket[entry.stream], entry.action, self.docket)
             return
         action = entry.action
-        after = fold(self._with(entry))
+        after = fold(self._with(entry), policies=self._policies)
         judged = action.root if isinstance(action, Corrected) else action.action_id
         if (fault := after.faults.get(judged)) and judged not in self._folded.faults:
             raise too_early(self.docket[entry.stream], action) or fault
@@ -117,7 +119,7 @@ class Sitting:
         files = {stream: list(held) for stream, held in self._files.items()}
         for entry in entries:
             files.setdefault(entry.stream, []).append(entry)
-        return fold(files).docket, True
+        return fold(files, policies=self._policies).docket, True
 
     def opens_or_ends(self, entry: Entry) -> bool | None:
         """Whether the case stands open after the action, if that changes with it."""
@@ -129,7 +131,7 @@ class Sitting:
     def _after(self, entry: Entry) -> Folded:
         if comes_last(self.docket, entry.action.name, entry.at):
             return Folded(advanced(self.docket, entry), self._folded.faults)
-        return fold(self._with(entry))
+        return fold(self._with(entry), policies=self._policies)
 
     def _with(self, entry: Entry) -> Files:
         assert self.files is not None

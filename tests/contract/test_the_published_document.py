@@ -9,6 +9,7 @@ import pytest
 
 from intake_api.lean_route import LeanRoute
 from tests.contract.house import RESPONSE, House, Judge, codes, opening
+from tests.unit.test_policy_documents import document
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +106,9 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
         f"/v1/cases/{risk['case_id']}",
     ):
         assert codes([await agent.get(asked)]) == [200]
+    assert codes([await admin.get(asked) for asked in ("/v1/policies", "/v1/policies/V1.0")]) == [200, 200]
+    published = {**document(), "version": "V-seen", "effective_from": "2099-01-01T00:00:00Z"}
+    assert codes([await admin.post("/v1/policies", published)]) == [201]
     for asked in ("/v1/regions", "/v1/projects", f"/v1/regions/{region}", f"/v1/projects/{region}-1"):
         assert codes([await admin.get(asked)]) == [200]
     for asked in ("/livez", "/readyz", "/metrics", "/openapi.json", "/v1/problems"):

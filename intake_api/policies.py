@@ -1,0 +1,64 @@
+"""Versions of the regulation over HTTP. All roles may read them; admin publishes."""
+
+from typing import Any
+
+from intake_api.access import Forbidden
+from intake_api.cases import read_write
+from intake_api.http import Call, NotFound, Reply, entity_tag, read_reply
+from intake_api.services import Services
+from projections.case_view import encode
+from services.instants import format_instant
+from services.policies import Published
+
+
+async def list_policies(call: Call) -> Reply:
+    """Every version, in the order in which they take effect."""
+    services: Services = call.services
+    services.caller(call)
+    call.query(())
+    await services.policies.refresh()
+    ordered = sorted(services.policies.published, key=lambda one: one.policy.effective_from)
+    body = encode({"items": [_brief(one) for one in ordered], "next_cursor": None})
+    return read_reply(call, body, entity_tag(body), ())
+
+
+async def get_policy(call: Call) -> Reply:
+    """One version, whole."""
+    services: Services = call.services
+    services.caller(call)
+    call.query(())
+    await services.policies.refresh()
+    found = services.policies.version(call.path_params["version"])
+    if found is None:
+        raise NotFound
+    body = _whole(found)
+    return read_reply(call, body, entity_tag(body), ())
+
+
+async def publish_policy(call: Call) -> Reply:
+    """Publish a version: it judges the cases opened from its `effective_from` on, and none before."""
+    services: Services = call.services
+    caller = services.caller(call)
+    if caller.role != "admin":
+        raise Forbidden
+    _, value, key = await read_write(call, caller)
+    if answer := await services.desk.replay(key):
+        return Reply(answer.status, answer.document, [(b"idempotency-replayed", b"true")])
+    published, new = await services.policies.publish(value, caller, services.now(), key, _whole)
+    return Reply(201 if new else 200, _whole(published), [(b"cache-control", b"no-store")])
+
+
+def _brief(one: Published) -> dict[str, Any]:
+    policy = one.policy
+    return {
+        "number": policy.number,
+        "version": policy.version,
+        "effective_from": format_instant(policy.effective_from),
+        "labels": policy.labels.model_dump(),
+        "published_at": one.published_at,
+    }
+
+
+def _whole(one: Published) -> bytes:
+    """The document as it was published, with when."""
+    return encode({**one.document, "published_at": one.published_at})

@@ -1,0 +1,90 @@
+"""Versions of the regulation: published once, sound, never backwards; a case is judged by the one of its opening."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.contract.house import Caller, House, codes
+from tests.unit.test_policy_documents import document
+
+pytestmark = pytest.mark.anyio
+
+
+def draft(effective_from: datetime, **changes: Any) -> dict[str, Any]:
+    """The shipped document under another version."""
+    made: dict[str, Any] = {**document(), "version": f"V{uuid4()}"[:20], "effective_from": effective_from.isoformat()}
+    return {**made, **changes}
+
+
+@pytest.fixture
+def admin(house: House) -> Caller:
+    return house.caller("admin")
+
+
+def soon(**later: float) -> datetime:
+    return datetime.now(UTC) + timedelta(**(later or {"days": 365}))
+
+
+async def test_the_shipped_version_is_there_for_every_role(house: House) -> None:
+    for role in ("agent", "manager", "dashboard", "auditor", "admin"):
+        listed = (await house.caller(role, "NONE").get("/v1/policies")).json()["items"]
+        assert (listed[0]["number"], listed[0]["version"]) == ("RC-JT-PM-GZ001", "V1.0")
+    whole = (await house.agent("NONE").get("/v1/policies/V1.0")).json()
+    assert [level["code"] for level in whole["grades"]] == ["A-1", "A-2"]
+    assert codes([await house.agent("NONE").get("/v1/policies/V0")]) == ["not_found"]
+
+
+async def test_a_version_is_published_once_and_the_same_again_stores_nothing(house: House, admin: Caller) -> None:
+    made = draft(soon())
+    key = str(uuid4())
+    first = await admin.post("/v1/policies", made, key)
+    assert first.status_code == 201, first.text
+    assert (await admin.post("/v1/policies", made, key)).content == first.content
+    assert codes([await admin.post("/v1/policies", made)]) == [200]
+    assert codes([await admin.post("/v1/policies", {**made, "sums": []})]) == ["unsound_policy"]
+    other = {**made, "labels": {"zh": "另", "en": "other"}}
+    assert codes([await admin.post("/v1/policies", other)]) == ["policy_version_taken"]
+    assert codes([await admin.post("/v1/policies", {**made, "version": "V9.9"})]) == ["effective_taken"]
+
+
+async def test_no_version_begins_before_it_is_published(admin: Caller) -> None:
+    refused = await admin.post("/v1/policies", draft(datetime.now(UTC) - timedelta(seconds=1)))
+    assert (refused.status_code, refused.json()["code"]) == (422, "effective_too_early")
+
+
+async def test_an_unsound_version_is_refused_with_every_fault_and_its_place(admin: Caller) -> None:
+    made = draft(soon(days=3))
+    made["duties"][0]["met_by"] = "blamed"
+    made["grades"][0]["criteria"][1]["when"]["fact"] = "households"
+    refused = (await admin.post("/v1/policies", made)).json()
+    assert refused["code"] == "unsound_policy"
+    assert {error["pointer"] for error in refused["errors"]} == {
+        "/duties/0/met_by",
+        "/grades/0/criteria/1/when/fact",
+    }
+
+
+async def test_nobody_but_admin_publishes(house: House) -> None:
+    for role in ("agent", "manager", "dashboard", "auditor"):
+        assert codes([await house.caller(role).post("/v1/policies", draft(soon(days=9)))]) == ["forbidden"]
+
+
+async def test_a_case_is_judged_by_the_version_of_its_opening(house: House, admin: Caller) -> None:
+    region = await house.region()
+    agent = house.agent(region)
+    before = await agent.case(region)
+    begins = datetime.now(UTC) + timedelta(milliseconds=300)
+    made = draft(begins)
+    made["grades"][1]["criteria"][0]["when"]["at_least"]["value"] = 1
+    assert codes([await admin.post("/v1/policies", made)]) == [201]
+    while datetime.now(UTC) <= begins:
+        pass
+    after = await agent.case(region, obtained_at=datetime.now(UTC).isoformat())
+    assert (after["grade"]["policy_version"], after["grade"]["criteria"]) == (made["version"], ["A-2.1"])
+    seen = (await agent.get(f"/v1/cases/{before['case_id']}")).json()
+    assert (seen["grade"]["policy_version"], seen["grade"]["code"]) == ("V1.0", "ungraded")
+    old = await agent.case(region, obtained_at="2020-01-01T00:00:00Z")
+    explained = (await agent.get(f"/v1/cases/{old['case_id']}/grade")).json()
+    assert (explained["policy_version"], explained["opened_before_first_policy"]) == ("V1.0", True)
