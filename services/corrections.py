@@ -101,6 +101,11 @@ def _patched(target: Target, patch: Mapping[str, Any], at: datetime, shape: Shap
         body.setdefault("occurred_at", format_instant(target.recorded_at))
     try:
         command = shape(OPENING if root.opening else ACTION, msgspec.json.encode(body), body)
+        # A null takes out, and of a name that is no field there would be nothing to see.
+        if unknown := [
+            Fault(f"/{name}", "extra_forbidden") for name in patch if name not in type(command).model_fields
+        ]:
+            raise Malformed(unknown)
         made = _made(command, root, at)
     except Malformed as malformed:
         faults = [fault._replace(pointer=f"/replacement{fault.pointer}") for fault in malformed.faults]

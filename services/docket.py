@@ -255,9 +255,14 @@ def rule_of(fault: Refusal | Malformed) -> str:
 
 
 def _merge(cases: dict[UUID, Case], step: Step) -> None:
-    """From now on the target decides for both: it counts the source's complaints, households and answers as its own."""
+    """From now on the target decides for both: it counts the source's complaints, households and answers as its own.
+
+    A merger that later truth turned into a link of a chain is inconsistent, and moves nothing.
+    """
     source, target = cases[step.stream], cases.get(step.action.case)  # type: ignore[union-attr]
-    if target is None or source.merged or target.case_id == source.case_id:
+    if target is None or target.case_id == source.case_id:
+        return
+    if source.merged or source.members or target.merged:
         return
     cases[source.case_id] = replace(source, merged=step.kept)
     joined = {**target.complaints, **source.complaints}

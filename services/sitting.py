@@ -83,7 +83,8 @@ class Sitting:
         after = fold(self._with(entry), policies=self._policies)
         judged = action.root if isinstance(action, Corrected) else action.action_id
         if (fault := after.faults.get(judged)) and judged not in self._folded.faults:
-            raise too_early(self.docket[entry.stream], action) or fault
+            becomes = action.becomes.action if isinstance(action, Corrected) and action.becomes else action
+            raise too_early(self.docket[entry.stream], becomes) or fault
         if isinstance(action, Corrected):
             permit(self.docket[entry.stream], action, self.docket)
         else:
