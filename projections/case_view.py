@@ -70,7 +70,7 @@ def whole(case: Case, directory: Directory, now: datetime, known: datetime | Non
         "unrest": _opening_text(case, "unrest", opening.unrest),
         "tags": opening.tags,
         "facts": case.facts,
-        "duties": duty_view.duties(case, directory, now, known),
+        "duties": duty_view.duties(case, directory.regions, now, known),
         "complaints": [complaint(one) for one in in_order(case)],
         "emergencies": [_kept(held, "started_at") for held in case.emergencies],
         "plan": _plan(case.cycle, case),

@@ -1,6 +1,6 @@
 """What is owed about a case at an instant, by whom, until when, met when: every duty of its policy, per cycle."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,8 +8,11 @@ from uuid import UUID
 from grading_engine.duties import Owed, Proof, owed
 from grading_engine.policy import Duty
 from services.case import Case, Kept
-from services.directory import Directory, in_force
+from services.directory import Entry, in_force
+from services.events import RegionDescribed
 from services.vault import marked
+
+Regions = Mapping[str, tuple[Entry[RegionDescribed], ...]]
 
 
 class Subject(NamedTuple):
@@ -27,10 +30,10 @@ class Subject(NamedTuple):
     mechanism_started_at: datetime | None = None
 
 
-def duties(case: Case, directory: Directory, now: datetime, known: datetime | None = None) -> list[dict[str, Any]]:
+def duties(case: Case, regions: Regions, now: datetime, known: datetime | None = None) -> list[dict[str, Any]]:
     """Every duty as it stands at `now`; who holds an office is told by the directory as known by `known`."""
     return [
-        _shown(case, rule, subject, owed(rule, *subject[1:4], now, subject.void), directory, now, known)
+        _shown(case, rule, subject, owed(rule, *subject[1:4], now, subject.void), regions, now, known)
         for rule in case.judged_by.duties
         for subject in _subjects(case, rule)
     ]
@@ -101,7 +104,7 @@ def _shown(
     rule: Duty,
     subject: Subject,
     clock: Owed,
-    directory: Directory,
+    regions: Regions,
     now: datetime,
     known: datetime | None,
 ) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def _shown(
         "overdue_seconds": clock.overdue_seconds,
         "was_overdue": clock.was_overdue,
         "clause": rule.clause,
-        "owed_by": subject.unit if office == "obtaining_unit" else _holder(case, office, directory, now, known),
+        "owed_by": subject.unit if office == "obtaining_unit" else _holder(case, office, regions, now, known),
         "owed_by_office": office,
         "supervised_by": supervisor or rule.supervised_by.get("all"),
     }
@@ -131,11 +134,11 @@ def _shown(
     return shown
 
 
-def _holder(case: Case, office: str, directory: Directory, now: datetime, known: datetime | None) -> Any:
+def _holder(case: Case, office: str, regions: Regions, now: datetime, known: datetime | None) -> Any:
     """Who holds the office at the instant, by name; the office itself while nobody is named."""
     if office != "regional_customer_relations_executive":
         return case.region if office == "region" else office
-    entries = directory.regions.get(case.region, ())
+    entries = regions.get(case.region, ())
     if known:
         entries = tuple(entry for entry in entries if entry.recorded_at <= known)
     held = in_force(entries, now).fact.customer_relations_executive if entries else None

@@ -118,7 +118,7 @@ def _duties(services: Services, case: Case, now: datetime) -> Table:
     """响应 (4.3): one line per complaint."""
     table = Table("户", "获取投诉", "响应时限", "响应", "判定 (4.3)", title=f"{case.case_no} {case.status}")
     table.title_justify = "left"
-    for duty in duty_view.duties(case, services.directory, now):
+    for duty in duty_view.duties(case, services.directory.regions, now):
         met = f"{duty['met_at'].astimezone(_BEIJING):%H:%M}" if duty["met_at"] else "–"
         started, due = (_time(duty[name]) for name in ("started_at", "due_at"))
         table.add_row(duty["household"] or "匿名", started, due, met, _STATES.get(duty["state"], duty["state"]))
