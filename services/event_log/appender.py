@@ -12,7 +12,8 @@ import psycopg
 
 from services.event_log import statements as sql
 from services.event_log.arrays import byteas, instants, int2s, int4s, int8s, register, texts, uuids
-from services.event_log.connections import TRANSIENT, Connection, connect, cut
+from services.event_log.connections import TRANSIENT, connect, cut
+from services.event_log.exchange import BEGIN, COMMIT, ROLLBACK, Exchange
 from services.event_log.plan import Found, Head, Plan, settle
 from services.event_log.proposal import (
     Appended,
@@ -61,7 +62,7 @@ class Appender:
         self._clock = clock
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._connection: Connection | None = None
+        self._exchange: Exchange | None = None
         self._failing_since: float | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -152,8 +153,8 @@ class Appender:
 
     async def _abandon(self, attempt: "asyncio.Task[_Outcomes]") -> None:
         """End an attempt that is out of time. It must be over: the next one uses the connection."""
-        if self._connection:
-            cut(self._connection)
+        if self._exchange:
+            cut(self._exchange.connection)
             await asyncio.wait({attempt}, timeout=0.5)
         # Connecting or pausing, which ends at once; what still waits for the cut connection does too.
         attempt.cancel()
@@ -173,15 +174,15 @@ class Appender:
         uncertain: tuple[Plan, _Outcomes] | None = None
         while True:
             try:
-                connection = self._connection or await self._open()
-                found = await _look(connection, proposals)
-                if uncertain and await _is_stored(connection, uncertain[0].records[0]):
-                    await connection.execute("ROLLBACK", prepare=False)
+                exchange = self._exchange or await self._open()
+                found = await _look(exchange, proposals)
+                if uncertain and await _is_stored(exchange, uncertain[0].records[0]):
+                    await exchange.ask(ROLLBACK)
                     return self._succeeded(*uncertain)
                 plan = Plan(found, self._clock())
                 outcomes = settle(plan, proposals)
                 uncertain = (plan, outcomes) if plan.records else None
-                await _write(connection, plan)
+                await _write(exchange, plan)
                 return self._succeeded(plan, outcomes)
             except TRANSIENT:
                 await self._drop_connection()
@@ -204,30 +205,26 @@ class Appender:
         self._failing_since = self._failing_since or now
         return now - self._failing_since > _GIVE_UP_AFTER
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> Exchange:
         connection = await connect(self._url, _PLANNED_ONCE)
         register(connection)
-        self._connection = connection
-        return connection
+        self._exchange = Exchange(connection)
+        return self._exchange
 
     async def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection:
+        exchange, self._exchange = self._exchange, None
+        if exchange:
             with contextlib.suppress(psycopg.Error, OSError):
-                await connection.close()
+                await exchange.close()
 
 
-async def _look(connection: Connection, proposals: Sequence[Proposal]) -> Found:
+async def _look(exchange: Exchange, proposals: Sequence[Proposal]) -> Found:
     """Lock the head, then read all that the batch's fate depends on: one round trip."""
-    async with connection.pipeline():
-        await connection.execute("BEGIN", prepare=False)
-        head = await connection.execute(sql.LOCK_HEAD, binary=True)
-        # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
-        rows = await connection.execute(sql.LOOK, _asked(proposals), binary=True)
-        locked = await head.fetchone()
-        if locked is None:
-            raise RuntimeError("the ledger has no head row: run the migrations")
-        return _found(Head(*locked), await rows.fetchall())
+    # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
+    _, head, rows = await exchange.ask(BEGIN, (sql.LOCK_HEAD, ()), (sql.LOOK, _asked(proposals)))
+    if not head:
+        raise RuntimeError("the ledger has no head row: run the migrations")
+    return _found(Head(*head[0]), rows)
 
 
 def _asked(proposals: Sequence[Proposal]) -> list[object]:
@@ -265,20 +262,18 @@ def _found(head: Head, rows: Sequence[tuple[Any, ...]]) -> Found:
     return found
 
 
-async def _is_stored(connection: Connection, record: Record) -> bool:
+async def _is_stored(exchange: Exchange, record: Record) -> bool:
     """Whether a commit took place whose answer was lost. Under the head's lock: the old transaction has ended."""
-    row = await (await connection.execute(sql.IS_STORED, [record.position], binary=True)).fetchone()
-    return row is not None and row[0] == record.header_hash
+    (rows,) = await exchange.ask((sql.IS_STORED, [record.position]))
+    return rows == [(record.header_hash,)]
 
 
-async def _write(connection: Connection, plan: Plan) -> None:
+async def _write(exchange: Exchange, plan: Plan) -> None:
     """Insert the batch, move the head, commit: one round trip."""
-    if not plan.records:
-        await connection.execute("ROLLBACK", prepare=False)
-        return
-    async with connection.pipeline():
-        await connection.execute(sql.STORE, _stored(plan))
-        await connection.execute("COMMIT", prepare=False)
+    if plan.records:
+        await exchange.ask((sql.STORE, _stored(plan)), COMMIT)
+    else:
+        await exchange.ask(ROLLBACK)
 
 
 def _stored(plan: Plan) -> list[object]:
