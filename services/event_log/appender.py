@@ -149,7 +149,8 @@ class Appender:
                 # One of them cannot be stored; alone, it fails alone.
                 await self._store([item])
         else:
-            self._answer(batch, outcomes)
+            # Later, so that the next batch is on its way before these callers get busy with their answers.
+            asyncio.get_running_loop().call_soon(self._answer, batch, outcomes)
 
     async def _abandon(self, attempt: "asyncio.Task[_Outcomes]") -> None:
         """End an attempt that is out of time. It must be over: the next one uses the connection."""
