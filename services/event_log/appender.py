@@ -70,7 +70,8 @@ class Appender:
         self.position = 0
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="appender")
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="appender")
 
     async def stop(self) -> None:
         """Store what is waiting, then close."""
@@ -97,7 +98,7 @@ class Appender:
         """
         if not self.accepts:
             raise Overloaded
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Appended] = self._loop.create_future()
         self._queue.append(_Waiting(proposal, future))
         self._arrived.set()
         if patience is None:
@@ -150,7 +151,7 @@ class Appender:
                 await self._store([item])
         else:
             # Later, so that the next batch is on its way before these callers get busy with their answers.
-            asyncio.get_running_loop().call_soon(self._answer, batch, outcomes)
+            self._loop.call_soon(self._answer, batch, outcomes)
 
     async def _abandon(self, attempt: "asyncio.Task[_Outcomes]") -> None:
         """End an attempt that is out of time. It must be over: the next one uses the connection."""
