@@ -65,19 +65,23 @@ class Tokens:
 
     def caller(self, authorization: str | None) -> Caller:
         """The caller that an ``Authorization`` header proves; raises `Unauthenticated`."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated
-        known = self._verified.get(token)
+        header = authorization or ""
+        known = self._verified.get(header)
         if known is None:
-            known = self._verify(token.strip())
+            known = self._proven(header)
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()
-            self._verified[token] = known
+            self._verified[header] = known
         if known.expires_at + _LEEWAY < time.time():
-            self._verified.pop(token, None)
+            self._verified.pop(header, None)
             raise Unauthenticated
         return known
+
+    def _proven(self, header: str) -> Caller:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
+        return self._verify(token.strip())
 
     def _verify(self, token: str) -> Caller:
         try:

@@ -78,7 +78,7 @@ def _flag(call: Call, name: str) -> bool:
 async def _values(call: Call) -> Sequence[Any]:
     """The items as parsed; of NDJSON each line for itself, so that a broken one stops no other."""
     lines = (call.header(b"content-type") or "").split(";")[0].strip().lower() == _NDJSON
-    raw = await call.raw_body(MAX_BODY, ("application/json", _NDJSON))
+    raw = await call.raw_body(MAX_BODY, (b"application/json", _NDJSON.encode()))
     values = [_line(line) for line in raw.splitlines() if line.strip()] if lines else bodies.parsed(raw)
     if not isinstance(values, list):
         raise Malformed([Fault("", "tuple_type")])

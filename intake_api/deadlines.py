@@ -13,12 +13,14 @@ class Deadlines:
         self._running: dict[asyncio.Task[object], float] = {}
         self._overdue: set[asyncio.Task[object]] = set()
         self._ticking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, seconds: float) -> "asyncio.Task[object]":
         """The current task may run so long."""
-        task = asyncio.current_task()
+        # Kept: to find it asks the kernel for the process's number, each time.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None
-        loop = task.get_loop()
         self._running[task] = loop.time() + seconds
         if not self._ticking:
             self._ticking = True

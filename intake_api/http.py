@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 MAX_BODY = 1 << 20
 _JSON = b"application/json"
@@ -64,38 +64,31 @@ class Reply:
 
 
 class Call(Request):
-    """A request as the handlers see it."""
+    """A request as the handlers see it. `services` is what `create_app` joined, `path` as it was written."""
 
-    @property
-    def path(self) -> str:
-        """The path as written."""
-        return str(self.scope["path"])
-
-    @property
-    def services(self) -> Any:
-        """What `create_app` joined."""
-        return self.scope["app"].services
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self.services: Any = scope["app"].services
+        self.path: str = scope["path"]
+        self._last: dict[bytes, bytes] = dict(scope["headers"])
 
     def header(self, name: bytes) -> str | None:
         """A header's value; the last one counts."""
-        headers = self.scope.get("anjuan.headers")
-        if headers is None:
-            headers = self.scope["anjuan.headers"] = dict(self.scope["headers"])
-        value = headers.get(name)
+        value = self._last.get(name)
         return value.decode("latin-1") if value is not None else None
 
     @property
     def language(self) -> str:
         """``zh`` or ``en`` by Accept-Language, else the configured one."""
-        return preferred_language(self.header(b"accept-language")) or self.scope["app"].services.settings.language
+        return preferred_language(self.header(b"accept-language")) or str(self.services.settings.language)
 
-    async def raw_body(self, limit: int = MAX_BODY, kinds: Sequence[str] = ("application/json",)) -> bytes:
+    async def raw_body(self, limit: int = MAX_BODY, kinds: Sequence[bytes] = (_JSON,)) -> bytes:
         """The body; raises `TooLarge` before reading beyond the limit, `UnsupportedMediaType` if it is not JSON."""
-        kind = (self.header(b"content-type") or "application/json").split(";")[0].strip().lower()
-        if kind not in kinds:
+        kind = self._last.get(b"content-type") or _JSON
+        if kind not in kinds and kind.partition(b";")[0].strip().lower() not in kinds:
             raise UnsupportedMediaType
-        length = self.header(b"content-length")
-        if length and length.isascii() and length.isdecimal() and int(length) > limit:
+        length = self._last.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
             raise TooLarge
         chunks: list[bytes] = []
         size = 0

@@ -13,6 +13,7 @@ import hmac
 import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
@@ -53,10 +54,11 @@ class Seals(msgspec.Struct, frozen=True):
 
 
 class _DataKey:
-    __slots__ = ("cipher", "stored", "wrapped")
+    __slots__ = ("cipher", "ident", "stored", "wrapped")
 
     def __init__(self, cipher: AESGCM, wrapped: WrappedKey, stored: bool) -> None:
         self.cipher, self.wrapped, self.stored = cipher, wrapped, stored
+        self.ident = wrapped.key_id.bytes
 
 
 class Vault:
@@ -84,21 +86,23 @@ class Vault:
         if not fields:
             return fact, Seals((), ())
         await self._know({owner.bytes for owner in (fact.about() or stream, stream) if owner not in fresh})
-        used: dict[UUID, _DataKey] = {}
+        used: dict[bytes, _DataKey] = {}
+        place = _place(stream, version)
+        shown_at = place.hex()
 
         def close(text: str, field: SealedField, path: str, owner: Any) -> str:
             if field.kind == "staff":
                 return text
             key = self._key_for(fact, stream, field, owner)
-            used[key.wrapped.key_id] = key
-            token = _closed(key, text, stream, version, path)
+            used[key.ident] = key
+            token = _closed(key, text, place + path.encode())
             # Its answer shows it at once.
-            self._noted(_mark(field.kind, stream, version, path, token), text)
+            self._noted(_mark(field.kind, shown_at, path, token), text)
             return token
 
         sealed = transform(fact, fields, close)
-        new = tuple(key.wrapped for key in used.values() if not key.stored)
-        return sealed, Seals(new, tuple(used))
+        new = tuple([key.wrapped for key in used.values() if not key.stored])
+        return sealed, Seals(new, tuple([key.wrapped.key_id for key in used.values()]))
 
     async def open_document(self, document: bytes, masked: bool = False) -> bytes:
         """The document with every token replaced by its JSON text; null where the key is gone or the reader may not.
@@ -125,11 +129,12 @@ class Vault:
 
         transform(fact, fields, collect)
         await self._know({raw[:16] for raw in sealed})
+        place = _place(stream, version)
 
         def opened(token: str, field: SealedField, path: str, _owner: object) -> str:
             if field.kind == "staff":
                 return token
-            return self._opened(_raw(token.encode()), _binding(stream, version, path)) or ""
+            return self._opened(_raw(token.encode()), place + path.encode()) or ""
 
         return transform(fact, fields, opened)
 
@@ -171,9 +176,9 @@ class Vault:
         while len(self._keys) >= _CACHED_KEYS:
             oldest = self._keys.pop(next(iter(self._keys)))
             self._by_person.pop(oldest.wrapped.person or b"", None)
-        self._keys[key.wrapped.key_id.bytes] = key
+        self._keys[key.ident] = key
         if key.wrapped.person:
-            self._by_person[key.wrapped.person] = key.wrapped.key_id.bytes
+            self._by_person[key.wrapped.person] = key.ident
 
     def _key_for(self, fact: Fact, stream: UUID, field: SealedField, owner: Any) -> _DataKey:
         if isinstance(owner, (Complainant, ContactPerson, Person)) and owner.phone:
@@ -226,8 +231,15 @@ class Vault:
             return None
 
 
-def _mark(kind: str, stream: UUID, version: int, path: str, token: str) -> bytes:
-    return b"%b|%b|%b" % (kind.encode(), _binding(stream, version, path).hex().encode(), token.encode())
+def _mark(kind: str, place: str, path: str, token: str) -> bytes:
+    """`place` in hexadecimal: it is the same for all fields of an event."""
+    return f"{kind}|{place}{_hex(path)}|{token}".encode()
+
+
+# Paths are few, but those in lists are numbered.
+@lru_cache(maxsize=1_000)
+def _hex(path: str) -> str:
+    return path.encode().hex()
 
 
 def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) -> msgspec.Raw | None:
@@ -235,8 +247,12 @@ def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) 
     if token is None:
         return None
     if kind == "staff":
-        return msgspec.Raw(_MARK + _STAFF + _JSON.encode(token) + _MARK)
-    return msgspec.Raw(_MARK + _mark(kind, stream, version, path, token) + _MARK)
+        return _staff(token)
+    return msgspec.Raw(_MARK + _mark(kind, _place(stream, version).hex(), path, token) + _MARK)
+
+
+def _staff(name: str) -> msgspec.Raw:
+    return msgspec.Raw(_MARK + _STAFF + _JSON.encode(name) + _MARK)
 
 
 def marked_fact(fact: _F, stream: UUID, version: int, prefix: str = "") -> _F:
@@ -244,11 +260,14 @@ def marked_fact(fact: _F, stream: UUID, version: int, prefix: str = "") -> _F:
 
     `prefix` leads to it where it is a part of the fact that was sealed.
     """
+    place = _place(stream, version).hex()
 
-    def mark(token: str, field: SealedField, path: str, _owner: Any) -> Any:
-        return marked(field.kind, stream, version, path, token)
+    def show(token: str, field: SealedField, path: str, _owner: Any) -> Any:
+        if field.kind == "staff":
+            return _staff(token)
+        return msgspec.Raw(_MARK + _mark(field.kind, place, path, token) + _MARK)
 
-    return transform(fact, fields_of(fact.__class__), mark, prefix)
+    return transform(fact, fields_of(fact.__class__), show, prefix)
 
 
 def _masked(mark: bytes, text: str) -> str:
@@ -263,11 +282,12 @@ def _raw(token: bytes) -> bytes:
     return a2b_base64(token[1:])
 
 
-def _binding(stream: UUID, version: int, path: str) -> bytes:
-    return _BOUND + stream.bytes + version.to_bytes(4) + path.encode()
+def _place(stream: UUID, version: int) -> bytes:
+    """What every token of an event is bound to; its field's path follows."""
+    return _BOUND + stream.bytes + version.to_bytes(4)
 
 
-def _closed(key: _DataKey, text: str, stream: UUID, version: int, path: str) -> str:
+def _closed(key: _DataKey, text: str, binding: bytes) -> str:
     nonce = os.urandom(12)
-    closed = key.cipher.encrypt(nonce, text.encode(), _binding(stream, version, path))
-    return "1" + b2a_base64(key.wrapped.key_id.bytes + nonce + closed, newline=False).decode()
+    closed = key.cipher.encrypt(nonce, text.encode(), binding)
+    return "1" + b2a_base64(key.ident + nonce + closed, newline=False).decode()

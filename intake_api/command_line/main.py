@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from intake_api.access import Tokens
 from intake_api.command_line.database import TablesBehind, embedded, running_database
+from intake_api.one_write import OneWrite
 from services.caller import ROLES, UNITS
 from services.embedded_postgres import EmbeddedPostgresError
 from services.migrations import migrate as migrate_database
@@ -86,7 +87,7 @@ def _serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=OneWrite,
         access_log=False,
         log_level="warning",
         server_header=False,

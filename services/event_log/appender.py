@@ -12,7 +12,8 @@ import psycopg
 
 from services.event_log import statements as sql
 from services.event_log.arrays import bools, byteas, instants, int2s, int4s, int8s, register, texts, uuids
-from services.event_log.connections import TRANSIENT, Connection, connect, cut
+from services.event_log.connections import TRANSIENT, connect, cut
+from services.event_log.exchange import BEGIN, COMMIT, ROLLBACK, Exchange
 from services.event_log.plan import Found, Head, Plan, settle
 from services.event_log.proposal import (
     Appended,
@@ -64,7 +65,7 @@ class Appender:
         self._clock = clock
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._connection: Connection | None = None
+        self._exchange: Exchange | None = None
         self._failing_since: float | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -72,7 +73,8 @@ class Appender:
         self.position = 0
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="appender")
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="appender")
 
     async def stop(self) -> None:
         """Store what is waiting, then close."""
@@ -99,7 +101,7 @@ class Appender:
         """
         if not self.accepts:
             raise Overloaded
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Appended] = self._loop.create_future()
         self._queue.append(_Waiting(proposal, future))
         self._arrived.set()
         if patience is None:
@@ -151,12 +153,13 @@ class Appender:
                 # One of them cannot be stored; alone, it fails alone.
                 await self._store([item])
         else:
-            self._answer(batch, outcomes)
+            # Later, so that the next batch is on its way before these callers get busy with their answers.
+            self._loop.call_soon(self._answer, batch, outcomes)
 
     async def _abandon(self, attempt: "asyncio.Task[_Outcomes]") -> None:
         """End an attempt that is out of time. It must be over: the next one uses the connection."""
-        if self._connection:
-            cut(self._connection)
+        if self._exchange:
+            cut(self._exchange.connection)
             await asyncio.wait({attempt}, timeout=0.5)
         # Connecting or pausing, which ends at once; what still waits for the cut connection does too.
         attempt.cancel()
@@ -176,15 +179,15 @@ class Appender:
         uncertain: tuple[Plan, _Outcomes] | None = None
         while True:
             try:
-                connection = self._connection or await self._open()
-                found = await _look(connection, proposals)
-                if uncertain and await _is_stored(connection, uncertain[0].records[0]):
-                    await connection.execute("ROLLBACK", prepare=False)
+                exchange = self._exchange or await self._open()
+                found = await _look(exchange, proposals)
+                if uncertain and await _is_stored(exchange, uncertain[0].records[0]):
+                    await exchange.ask(ROLLBACK)
                     return self._succeeded(*uncertain)
                 plan = Plan(found, self._clock())
                 outcomes = settle(plan, proposals)
                 uncertain = (plan, outcomes) if plan.records else None
-                await _write(connection, plan)
+                await _write(exchange, plan)
                 return self._succeeded(plan, outcomes)
             except TRANSIENT:
                 await self._drop_connection()
@@ -207,31 +210,27 @@ class Appender:
         self._failing_since = self._failing_since or now
         return now - self._failing_since > _GIVE_UP_AFTER
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> Exchange:
         connection = await connect(self._url, _PLANNED_ONCE)
         register(connection)
-        self._connection = connection
-        return connection
+        self._exchange = Exchange(connection)
+        return self._exchange
 
     async def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection:
+        exchange, self._exchange = self._exchange, None
+        if exchange:
             with contextlib.suppress(psycopg.Error, OSError):
-                await connection.close()
+                await exchange.close()
 
 
-async def _look(connection: Connection, proposals: Sequence[Proposal]) -> Found:
+async def _look(exchange: Exchange, proposals: Sequence[Proposal]) -> Found:
     """Lock the head, then read all that the batch's fate depends on: one round trip."""
-    async with connection.pipeline():
-        await connection.execute("BEGIN", prepare=False)
-        head = await connection.execute(sql.LOCK_HEAD, binary=True)
-        # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
-        begun = list({fact.begun for proposal in proposals for fact in proposal.facts if fact.begun})
-        rows = await connection.execute(sql.LOOK, _asked(proposals, begun), binary=True)
-        locked = await head.fetchone()
-        if locked is None:
-            raise RuntimeError("the ledger has no head row: run the migrations")
-        return _found(Head(*locked), await rows.fetchall(), begun)
+    # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
+    begun = list({fact.begun for proposal in proposals for fact in proposal.facts if fact.begun})
+    _, head, rows = await exchange.ask(BEGIN, (sql.LOCK_HEAD, ()), (sql.LOOK, _asked(proposals, begun)))
+    if not head:
+        raise RuntimeError("the ledger has no head row: run the migrations")
+    return _found(Head(*head[0]), rows, begun)
 
 
 def _asked(proposals: Sequence[Proposal], begun: Sequence[Begun]) -> list[object]:
@@ -276,20 +275,19 @@ def _found(head: Head, rows: Sequence[tuple[Any, ...]], begun: Sequence[Begun]) 
     return found
 
 
-async def _is_stored(connection: Connection, record: Record) -> bool:
+async def _is_stored(exchange: Exchange, record: Record) -> bool:
     """Whether a commit took place whose answer was lost. Under the head's lock: the old transaction has ended."""
-    row = await (await connection.execute(sql.IS_STORED, [record.position], binary=True)).fetchone()
-    return row is not None and row[0] == record.header_hash
+    (rows,) = await exchange.ask((sql.IS_STORED, [record.position]))
+    return rows == [(record.header_hash,)]
 
 
-async def _write(connection: Connection, plan: Plan) -> None:
+async def _write(exchange: Exchange, plan: Plan) -> None:
     """Insert the batch, move the head, commit: one round trip."""
-    if not plan.records:
-        await connection.execute("ROLLBACK", prepare=False)
-        return
-    async with connection.pipeline():
-        await connection.execute(sql.STORE_AND_TURN if plan.cases.turned else sql.STORE, _stored(plan))
-        await connection.execute("COMMIT", prepare=False)
+    if plan.records:
+        store = sql.STORE_AND_TURN if plan.cases.turned else sql.STORE
+        await exchange.ask((store, _stored(plan)), COMMIT)
+    else:
+        await exchange.ask(ROLLBACK)
 
 
 def _stored(plan: Plan) -> list[object]:

@@ -12,6 +12,7 @@ big-endian, texts with their length before them, so that no two headers share on
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct as Packing
 from uuid import UUID
@@ -61,9 +62,14 @@ def header_hash(
     body: bytes,
 ) -> bytes:
     """SHA-256 over the packed header and the body's hash (module docstring); 32 bytes."""
-    texts = b"".join(_LENGTH.pack(len(text)) + text for text in (name.encode(), actor.encode(), region.encode()))
     fixed = _FIXED.pack(position, stream.bytes, version, schema, microseconds(recorded_at))
-    return sha256(_MAGIC + fixed + texts + sha256(body).digest()).digest()
+    return sha256(_MAGIC + fixed + _texts(name, actor, region) + sha256(body).digest()).digest()
+
+
+# The same actor does the same things in the same region all day.
+@lru_cache(maxsize=10_000)
+def _texts(name: str, actor: str, region: str) -> bytes:
+    return b"".join(_LENGTH.pack(len(text)) + text for text in (name.encode(), actor.encode(), region.encode()))
 
 
 def is_intact(record: Record) -> bool:
