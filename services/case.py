@@ -153,7 +153,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     """The folded case. `version` 0 is a case that was never opened. Sealed texts stay sealed tokens.
 
     `complaints` of a merger's target hold those of its members too; `replies_of` what members' households answered
-    before they were merged. `frontier` is the place in the order of folding that the last folded action has.
+    before they were merged. `begun`: the opening is folded. `frontier` is the place in the order of folding that the
+    last folded action has.
     """
 
     case_id: UUID
@@ -168,6 +169,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     opened_at: datetime | None = None
     policy: Policy | None = None
     judged_by_first: bool = False
+    begun: bool = False
     void: bool = False
     voided: tuple[Voided, ...] = ()
     stage: Stage = "risk"

@@ -83,8 +83,8 @@ def evolve(case: Case, step: Step) -> Case:
     for over in _ENDS.get(action.name, ()):
         last.pop(over, None)
     moved = replace(case, last=last, frontier=step.key)
-    if action.opening is not None and action.opening.facts:
-        moved = replace(moved, facts=assessed(moved.facts, action.opening.facts))
+    if action.opening is not None:
+        moved = replace(moved, begun=True, facts=assessed(moved.facts, action.opening.facts or {}))
     match action:
         case RiskIdentified() | Noted() | Corrected():
             return moved

@@ -34,6 +34,8 @@ _PRESIDENT = ("regional_president", "区域总裁")
 # What a case still takes once it is merged into another, and once it is void.
 _MERGED_TAKES = frozenset({"responded", "noted", "corrected", "unlinked"})
 _VOID_TAKES = frozenset({"noted", "corrected"})
+# What may have happened before the instant at which a case was opened: a complaint that was told late, and its answer.
+_TAKEN_BEFORE_OPENING = frozenset({"received", "chased", "contact_attempted", "responded", "noted", "corrected"})
 
 # Which rules of its own can refuse an action of each type; void, merged and contradiction can refuse any.
 RULES: Mapping[str, tuple[Rule, ...]] = {
@@ -44,14 +46,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "escalated": (Rule.NOT_UPWARDS,),
     "emergency_started": (Rule.LEAD_NOT_PRESIDENT, Rule.EMERGENCY_TEAM_INCOMPLETE),
     "plan_proposed": (Rule.ALREADY_CLOSED,),
-    "plan_approved": (Rule.ALREADY_CLOSED,),
+    "plan_approved": (Rule.ALREADY_CLOSED, Rule.NO_PLAN_PROPOSED),
     "plan_answered": (Rule.NO_PLAN_APPROVED,),
     "closed": (Rule.ALREADY_CLOSED, Rule.CLOSURE_CRITERIA_NOT_MET),
     "reopened": (Rule.NOT_CLOSED,),
     "blamed": (Rule.BLAMED_BEFORE_CLOSURE, Rule.ALREADY_BLAMED),
     "sanctioned": (Rule.NOT_BLAMED,),
     "lesson_recorded": (Rule.LESSON_BEFORE_CLOSURE,),
-    "lesson_applied": (Rule.LESSON_BEFORE_CLOSURE,),
+    "lesson_applied": (Rule.LESSON_BEFORE_CLOSURE, Rule.NO_LESSON_RECORDED),
     "linked": (Rule.ALREADY_LINKED, Rule.MERGE_CHAIN),
     "unlinked": (Rule.NOT_LINKED,),
 }
@@ -125,6 +127,8 @@ def barred(case: Case, kind: str) -> Refusal | None:
         return Refusal(Rule.CASE_VOID)
     if case.merged and kind not in _MERGED_TAKES:
         return Refusal(Rule.CASE_MERGED, [Unmet("merged_into", "none", str(case.merged.action.case))])
+    if not case.begun and kind not in _TAKEN_BEFORE_OPENING:
+        return Refusal(Rule.BEFORE_OPENING)
     judge = _STATE_RULES.get(kind)
     return judge(case) if judge else None
 
@@ -139,7 +143,9 @@ def circumstances(case: Case) -> tuple[object, ...]:
         bool(case.complaints),
         case.escalation_level,
         case.status,
+        bool(cycle.proposals),
         cycle.approved is not None,
+        bool(case.lessons),
         cycle.blame and cycle.blame.action.action_id,
         _closure_facts(case, None),
         any(held.action.kind != "merged_from" for held in case.links),
@@ -164,6 +170,12 @@ def _still_open(case: Case) -> Refusal | None:
     return Refusal(Rule.ALREADY_CLOSED, [Unmet("status", "open", case.status)]) if case.is_closed else None
 
 
+def _plan_proposed(case: Case) -> Refusal | None:
+    if refusal := _still_open(case):
+        return refusal
+    return None if case.cycle.proposals else Refusal(Rule.NO_PLAN_PROPOSED, [Unmet("plan_proposed", "≥ 1", "0")])
+
+
 def _plan_approved(case: Case) -> Refusal | None:
     if case.cycle.approved:
         return None
@@ -182,6 +194,12 @@ def _closed(rule: Rule) -> Callable[[Case], Refusal | None]:
         return None if case.is_closed else Refusal(rule, [Unmet("status", "closed", case.status)])
 
     return judge
+
+
+def _lesson_recorded(case: Case) -> Refusal | None:
+    if refusal := _closed(Rule.LESSON_BEFORE_CLOSURE)(case):
+        return refusal
+    return None if case.lessons else Refusal(Rule.NO_LESSON_RECORDED, [Unmet("lesson_recorded", "≥ 1", "0")])
 
 
 def _not_blamed_yet(case: Case) -> Refusal | None:
@@ -206,14 +224,14 @@ _STATE_RULES: Mapping[str, Callable[[Case], Refusal | None]] = {
     "responded": _has_complaint,
     "escalated": _below_group,
     "plan_proposed": _still_open,
-    "plan_approved": _still_open,
+    "plan_approved": _plan_proposed,
     "plan_answered": _plan_approved,
     "closed": _closable,
     "reopened": _closed(Rule.NOT_CLOSED),
     "blamed": _not_blamed_yet,
     "sanctioned": _blamed,
     "lesson_recorded": _closed(Rule.LESSON_BEFORE_CLOSURE),
-    "lesson_applied": _closed(Rule.LESSON_BEFORE_CLOSURE),
+    "lesson_applied": _lesson_recorded,
     "unlinked": _has_link,
 }
 

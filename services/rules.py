@@ -30,6 +30,7 @@ class Rule(Enum):
     )
     EMERGENCY_TEAM_INCOMPLETE = _Wrong("4.4", "突发应急小组缺少职能", "the emergency team lacks a function")
     ALREADY_CLOSED = _Wrong(None, "案卷已完结", "the case is closed")
+    NO_PLAN_PROPOSED = _Wrong("3.2", "本轮尚未提出处理方案", "no plan was proposed in this cycle")
     NO_PLAN_APPROVED = _Wrong("3.2", "尚无已审批的处理方案", "no plan is approved")
     CLOSURE_CRITERIA_NOT_MET = _Wrong("3.2", "未满足完结条件", "the closure criteria are not met")
     NOT_CLOSED = _Wrong(None, "案卷未完结", "the case is not closed")
@@ -37,10 +38,12 @@ class Rule(Enum):
     ALREADY_BLAMED = _Wrong("4.5", "本轮已问责", "accountability is determined already: correct it")
     NOT_BLAMED = _Wrong("4.5", "问责后方可追责", "sanctions follow accountability")
     LESSON_BEFORE_CLOSURE = _Wrong("4.6", "完结后方可沉淀、应用案例", "lessons follow closure")
+    NO_LESSON_RECORDED = _Wrong("4.6", "尚未沉淀案例", "no lesson is recorded")
     ALREADY_LINKED = _Wrong(None, "案卷已有此关联", "the cases are linked so already")
     NOT_LINKED = _Wrong(None, "案卷没有此关联", "the cases are not linked so")
     MERGE_CHAIN = _Wrong(None, "不允许链式合并", "mergers make no chains")
     CASE_MERGED = _Wrong(None, "案卷已合并", "the case is merged into another")
+    BEFORE_OPENING = _Wrong("4.1", "早于案卷的建立", "it lies before the case was opened")
     CASE_VOID = _Wrong(None, "案卷已作废", "the case is void")
     CONTRADICTS_LATER_ACTION = _Wrong(
         None, "与其后已记录的动作矛盾", "a step recorded for a later instant could not have been taken"

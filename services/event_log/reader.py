@@ -199,8 +199,10 @@ class Reader:
             with contextlib.suppress(psycopg.Error, OSError):
                 async with await connect(self._url) as connection:
                     await connection.execute("LISTEN anjuan")
-                    async for _ in connection.notifies():
-                        self.moved_to(0)
+                    # Ended before its connection is: left to the collector, it would ask a closed one to stop.
+                    async with contextlib.aclosing(connection.notifies()) as notes:
+                        async for _ in notes:
+                            self.moved_to(0)
             await asyncio.sleep(_POLL)
 
 

@@ -37,7 +37,7 @@ def test_each_event_opens_its_docstring_with_its_term_and_names_its_clause(kind:
 
 
 def test_every_rule_is_told_of_the_actions_that_it_can_refuse() -> None:
-    anywhere = {Rule.CASE_VOID, Rule.CASE_MERGED, Rule.CONTRADICTS_LATER_ACTION}
+    anywhere = {Rule.BEFORE_OPENING, Rule.CASE_VOID, Rule.CASE_MERGED, Rule.CONTRADICTS_LATER_ACTION}
     assert set(Rule) == anywhere.union(*RULES.values())
     assert RULES.keys() <= events.ACTIONS.keys()
 

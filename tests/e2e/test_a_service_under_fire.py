@@ -115,6 +115,8 @@ async def test_a_frozen_database_costs_nothing_and_nobody_five_seconds(
     with serving(tmp_path, durable_database_url, ANJUAN_ACCESS_LOG="off") as service:
         await service.describe_directory()
         async with crowd(service, 32, chance) as people:
+            # First the one that would have more children while they are counted.
+            os.kill(postmaster, signal.SIGSTOP)
             frozen = processes_of(postmaster)
             _signal_all(frozen, signal.SIGSTOP)
             try:

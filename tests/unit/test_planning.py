@@ -49,13 +49,16 @@ def test_a_plan_that_nobody_proposed_is_not_approved() -> None:
 
 def test_a_plan_is_not_approved_before_it_was_proposed() -> None:
     """Clause 3.2(1)."""
-    given(received(1), proposed(20)).when(ask(approved(19))).is_malformed("unknown_plan", "/plan")
+    given(received(1), proposed(20)).when(ask(approved(19))).refused(Rule.NO_PLAN_PROPOSED)
     given(received(1), proposed(20)).when(ask(approved(20))).then(approved(20))
 
 
 def test_a_plan_of_an_earlier_cycle_is_not_approved() -> None:
     """House rule: plan, answers, closure and blame are given anew."""
-    given(*settled(), closed(50), reopened(60)).when(ask(approved(70))).is_malformed("unknown_plan", "/plan")
+    given(*settled(), closed(50), reopened(60)).when(ask(approved(70))).refused(Rule.NO_PLAN_PROPOSED)
+    given(*settled(), closed(50), reopened(60), proposed(65, 2)).when(ask(approved(70))).is_malformed(
+        "unknown_plan", "/plan"
+    )
 
 
 def test_the_last_approval_counts() -> None:

@@ -255,3 +255,11 @@ def test_no_order_of_arrival_changes_the_final_verdict() -> None:
         if len(seen) > 1:
             break
     assert len(seen) == 1
+
+
+def test_before_the_opening_only_a_complaint_told_late_and_its_answer_have_happened() -> None:
+    """House rule; clause 4.1."""
+    story = given(risk_identified(30))
+    story.when(ask(closed(10))).refused(Rule.BEFORE_OPENING)
+    story.when(ask(escalated("city", 10))).refused(Rule.BEFORE_OPENING)
+    story.when(ask(received(1, minutes=10))).then(received(1, minutes=10))
