@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from grading_engine.policy import shipped
+from grading_engine.telling import policy_rules
 from intake_api.openapi import ACTION_BODIES, EXAMPLES
 from intake_api.problems import CODES
 from services import events
@@ -118,7 +120,45 @@ def actions() -> str:
     return "\n".join(parts)
 
 
+def rules() -> str:
+    """docs/rules.md: every rule of the shipped policy document, where it comes from, and the test that pins it."""
+    policy = shipped()
+    rows = [
+        f"| `{rule.name}` | {rule.clause or 'house rule'} | {rule.says} | {rule.source} | {rule.reason} "
+        f"| {', '.join(_pinned_by(rule.name))} |"
+        for rule in policy_rules(policy)
+    ]
+    return "\n".join(
+        [
+            "# Rules of the policy document\n",
+            _MADE,
+            f"{policy.labels.zh}, {policy.number} {policy.version}, judges the cases opened from "
+            f"{policy.effective_from.isoformat()} on ({policy.effective_from_source}), and those before the first "
+            "document. *Stated*: the clause says it; *interpretation*: it leaves it to the reader; *open*: the text in "
+            "our hands gives no figure; *house rule*: ours.\n",
+            "| rule | clause | says | source | reason | pinned by |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _pinned_by(rule: str) -> list[str]:
+    """The tests that speak of the rule by its name; a rule without one fails the build."""
+    found = sorted(
+        file.name
+        for folder in ("unit", "contract")
+        for file in (_DOCS.parent / "tests" / folder).glob("test_*.py")
+        if re.search(rf"[\"'` ]{re.escape(rule)}[\"'` :]", file.read_text("utf-8"))
+    )
+    if not found:
+        raise LookupError(f"no test pins {rule}")
+    return [f"`{name}`" for name in found]
+
+
 DOCUMENTS = {
+    "rules.md": rules,
     "events.md": stored_events,
     "problems.md": problems,
     "settings.md": settings,

@@ -85,7 +85,14 @@ def test_what_nobody_assessed_is_unknown_and_could_still_raise_the_level() -> No
     assert of(unknown(complaining=100)).undetermined == ()
 
 
+def test_households_that_complain_and_sue_count_once() -> None:
+    """`affected_households`, clause 7; together, each once, is an interpretation."""
+    assert of(known(complaining=99, litigating=99, either=99)).criteria == ("A-2.1",)
+    assert of(known(complaining=50, litigating=50, either=100)).criteria == ("A-1.2",)
+
+
 def test_a_sum_is_at_least_what_is_known_of_it() -> None:
+    """`cost`, clause 7; that the three kinds are added up is an interpretation."""
     assert of(unknown(compensation="2000000.00")).criteria == ("A-1.3",)
     assert "A-1.3" in of(unknown(compensation="1999999.99")).undetermined
 
@@ -116,6 +123,6 @@ MASS = {59: False, 60: True, 61: True}
 
 @pytest.mark.parametrize("households", MASS)
 def test_a_key_event_is_a_mass_complaint_from_sixty_households_on(households: int) -> None:
-    """Clause 4.4; the bound is an interpretation."""
+    """`mass_bound`, clause 4.4; the bound is an interpretation."""
     found = of(known(complaining=households, injured=1))
     assert (found.key, found.mass) == (True, MASS[households])
