@@ -453,8 +453,8 @@ class Desk:
         return _Once(self._running, (key.subject, key.key) if key else None)
 
     def turn(self, case_id: UUID) -> asyncio.Lock:
-        """One action at a time per case in this process: a race that is foreseen need not be lost in the database."""
-        return self._turns.setdefault(case_id, asyncio.Lock())
+        """One action at a time per docket in this process: a race that is foreseen need not be lost in the database."""
+        return self._turns.setdefault(self.cases.first_of_docket(case_id), asyncio.Lock())
 
 
 # Of an action that has no position yet: behind all that have one.

@@ -804,7 +804,8 @@ async def test_cases_are_merged_in_an_upload(house: House) -> None:
     assert told(refused) == ["case_merged"]
     parted = await sent(manager, [on(source, {**MERGE, "type": "unlinked", "case": target["case_id"]})])
     assert told(parted) == [201]
-    assert (await seen(manager, target))["household_count"] == 1
+    found = await seen(manager, target)
+    assert (found["household_count"], found["inconsistencies"]) == (1, [])
 
 
 async def test_a_case_opened_in_the_upload_is_merged_at_once(house: House) -> None:
@@ -842,8 +843,9 @@ async def test_a_late_item_before_a_merger_stops_neither(house: House) -> None:
     ]
     assert told(await sent(manager, items)) == [201] * 5
     assert (await seen(manager, source))["status"] == "merged"
-    counts = [(await seen(manager, case))["household_count"] for case in (target, other)]
-    assert counts == [1, 2]
+    found = [await seen(manager, case) for case in (source, target, other)]
+    assert [one["household_count"] for one in found] == [1, 1, 2]
+    assert [one["inconsistencies"] for one in found] == [[], [], []]
     assert [one["version"] for one in await actions(manager, source)] == list(range(1, 8))
 
 
