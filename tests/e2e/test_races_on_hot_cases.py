@@ -33,6 +33,8 @@ MEETINGS, PREPARED = (200, 100) if SOAK else (16, 8)
 LONGEST = 600 if SOAK else 60
 LONGEST_ANSWER = 5.0
 THINKING = 0.5
+# As many actions as a hot case has at most, more or less.
+LONG = 250
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +107,7 @@ class Race:
         self.service, self.chance = service, chance
         self.token = service.token("manager", REGION, subject="racer")
         self.cases: list[Case] = []
+        self.worn: list[Case] = []
         self.won: list[tuple[str, int]] = []
         self.refused: Counter[str] = Counter()
         self.met: Counter[str] = Counter()
@@ -242,6 +245,7 @@ class Race:
             while not self.is_over:
                 # Always the same two are merged and parted: whatever was ever merged is judged together for ever.
                 first = self.chance.randrange(0, CASES, 2)
+                await self._renew(left, first)
                 case, other = self.chance.sample(self.cases[first : first + 2], 2)
                 if self.chance.random() < 0.5 and not case.taken.locked() and not other.taken.locked():
                     async with case.taken, other.taken:
@@ -250,6 +254,14 @@ class Race:
                     # Those who get in the way need time to think, or they would be all that the service does.
                     await asyncio.sleep(self.chance.uniform(0, 2 * THINKING))
                     await self._meet(left, right, self._rarest(self.met), case, other, prepared=False)
+
+    async def _renew(self, wire: Wire, first: int) -> None:
+        """Other cases instead of two that have grown long: what is late is judged on all that was ever recorded."""
+        worn = self.cases[first : first + 2]
+        if max(case.version for case in worn) > LONG and not any(case.taken.locked() for case in worn):
+            async with worn[0].taken:
+                self.cases[first : first + 2] = [await self.open(wire), await self.open(wire)]
+                self.worn += worn
 
     def _rarest(self, count: Counter[str]) -> Pair:
         return min(PAIRS, key=lambda pair: (count[pair.name], self.chance.random()))
@@ -315,7 +327,7 @@ async def test_no_race_leads_a_case_where_a_rule_forbids_it_to_be(durable_databa
                         duos.create_task(race.duo())
             finally:
                 race.report(monotonic() - began)
-            shown = {case.id: await race.look(wire, case) for case in race.cases}
+            shown = {case.id: await race.look(wire, case) for case in (*race.cases, *race.worn)}
     entries = _entries(durable_database_url)
     _each_version_has_one_winner(entries, race)
     folded = fold(entries)
