@@ -1,6 +1,7 @@
 """Many actions in one request: an outage is over, and a centre uploads what it noted on paper."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from intake_api.problems import AmbiguousReference, reply_to
 from intake_api.services import Services
 from services.batch import Group, Item, Outcome, Results, Upload
 from services.caller import Caller
-from services.commands import ACTION, OPENING
+from services.commands import ACTION, OPENING, OpenCase
 from services.desk import KeyReused, replayed
 from services.event_log import IdempotencyKey, StoredAnswer, Unavailable
 from services.identifiers import parse_case_no, parse_uuid
@@ -57,14 +58,12 @@ async def upload(call: Call) -> Reply:
     values = await _values(call)
     results: Results = {}
     reading = _Reading(services, caller, results)
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_WORKING):
             groups = await reading.groups(values)
             await _store(services, caller, groups, results, dry_run)
-            reading.repeat_twins()
-            shown = await _shown(call, results, len(values))
-    except TimeoutError:
-        shown = await _shown(call, results, len(values))
+    reading.complete()
+    shown = await _shown(call, results, len(values))
     return Reply(200, msgspec.json.encode({"results": shown}), [(b"cache-control", b"no-store")])
 
 
@@ -79,7 +78,7 @@ async def _values(call: Call) -> Sequence[Any]:
     """The items as parsed; of NDJSON each line for itself, so that a broken one stops no other."""
     lines = (call.header(b"content-type") or "").split(";")[0].strip().lower() == _NDJSON
     raw = await call.raw_body(MAX_BODY, (b"application/json", _NDJSON.encode()))
-    values = [_line(line) for line in raw.splitlines() if line.strip()] if lines else bodies.parsed(raw)
+    values = [_line(line) for line in raw.splitlines() if line.strip()] if lines else bodies.parsed_items(raw)
     if not isinstance(values, list):
         raise Malformed([Fault("", "tuple_type")])
     if len(values) > _MOST:
@@ -99,24 +98,27 @@ class _Reading:
 
     def __init__(self, services: Services, caller: Caller, results: Results) -> None:
         self._services, self._caller, self._results = services, caller, results
-        self._twins: list[tuple[Asked, IdempotencyKey, Item]] = []
-        self._opened: dict[str, int] = {}
+        self._asked: dict[int, Asked] = {}
+        self._twins: list[tuple[Asked, Item]] = []
+        # By reference and region the place of the item that opens the case.
+        self._opened: dict[str, dict[str, int]] = {}
         self._categories: dict[Home, str | None] = {}
         self._referred: Mapping[str, set[UUID]] = {}
         self._stored: Mapping[str, StoredAnswer] = {}
 
     async def groups(self, values: Sequence[Any]) -> list[Group]:
         """The items of each case, the answered ones left out."""
-        asked = []
         for index, value in enumerate(values):
             try:
-                asked.append(_asked(index, value))
+                self._asked[index] = _asked(index, value)
             except Malformed as malformed:
                 self._results[index] = malformed
+        asked = list(self._asked.values())
         await self._look_up(asked)
         found: dict[Home, list[Item]] = {}
         by_key: dict[str, Item] = {}
-        for one in asked:
+        # Openings first: whatever the order, it must be known what is opened here.
+        for one in sorted(asked, key=lambda one: one.opening is None):
             try:
                 home, item = await self._item(one, by_key)
             except Exception as refused:
@@ -134,11 +136,6 @@ class _Reading:
         references = list({one.reference for one in asked if one.reference})
         if references:
             self._referred = await read.cases_by_reference(regions, references)
-        for one in asked:
-            if isinstance(one.opening, dict) and isinstance(reference := one.opening.get("external_ref"), str):
-                self._opened.setdefault(reference, one.place)
-            if isinstance(one.opening, dict) and isinstance(category := one.opening.get("category"), str):
-                self._categories[one.place] = category
 
     async def _item(self, one: Asked, by_key: Mapping[str, Item]) -> tuple[Home, Item | None]:
         """Judged in the contract's order: region and role, replay, shape. None: answered already."""
@@ -153,11 +150,21 @@ class _Reading:
         if twin := by_key.get(one.key):
             if twin.key.digest != key.digest:
                 raise KeyReused
-            self._twins.append((one, key, twin))
+            self._twins.append((one, twin))
             return home, None
         adapter: Any = ACTION if one.opening is None else OPENING
         command = bodies.command(adapter, json.dumps(body, ensure_ascii=False).encode(), body)
+        if isinstance(command, OpenCase):
+            home = await self._opens(one.place, command)
         return home, Item(one.place, key, command)
+
+    async def _opens(self, place: int, command: OpenCase) -> int:
+        """The place of the item that opens this case: another one if both claim one reference of a region."""
+        region = await self._services.desk.region_of(command, self._caller)
+        self._categories[place] = command.category
+        if command.external_ref:
+            place = self._opened.setdefault(command.external_ref, {}).setdefault(region, place)
+        return place
 
     async def _home(self, one: Asked) -> Home:
         case_id = await self._named(one)
@@ -172,14 +179,13 @@ class _Reading:
 
     async def _named(self, one: Asked) -> Home:
         if one.reference is not None:
-            known = self._referred.get(one.reference, set())
+            opened = self._opened.get(one.reference, {})
+            known: list[Home] = [*self._referred.get(one.reference, ())] or [*opened.values()]
             if len(known) > 1:
                 raise AmbiguousReference
-            if known:
-                return next(iter(known))
-            if one.reference in self._opened:
-                return self._opened[one.reference]
-            raise NotFound
+            if not known:
+                raise NotFound
+            return known[0]
         written = one.case_id or ""
         found = parse_uuid(written)
         if found is None and (number := parse_case_no(written)):
@@ -188,13 +194,18 @@ class _Reading:
             raise NotFound
         return found
 
-    def repeat_twins(self) -> None:
-        """The second item under one key is the first one again."""
-        for one, _, twin in self._twins:
+    def complete(self) -> None:
+        """The second item under one key is the first one again; and each fault is named where it stands in its item."""
+        for one, twin in self._twins:
             outcome = self._results.get(twin.place, Unavailable("not reached"))
             if isinstance(outcome, Outcome):
                 outcome = outcome._replace(answered=outcome.answered._replace(replayed=True))
             self._results[one.place] = outcome
+        for place, one in self._asked.items():
+            if isinstance(malformed := self._results.get(place), Malformed):
+                within = "/action" if one.opening is None else "/open"
+                faults = [fault._replace(pointer=within + fault.pointer) for fault in malformed.faults]
+                self._results[place] = Malformed(faults, malformed.code, malformed.clause)
 
 
 def _asked(index: int, value: Any) -> Asked:
@@ -265,11 +276,10 @@ def _line_of(call: Call, one: Outcome | Exception, action_ids: Mapping[tuple[UUI
         return {"status": problem.status, "replayed": False, "problem": msgspec.Raw(problem.body)}
     answered = one.answered
     action_id = one.action_id or action_ids.get((answered.stream, answered.version))
-    # What a dry run would open has no id that anybody could use.
-    rehearsed_opening = answered.position == 0 and answered.version == 1
     return {
         "status": answered.status,
         "replayed": answered.replayed,
-        "case_id": None if rehearsed_opening else answered.stream,
+        # What a rehearsal would open has no id that anybody could use.
+        "case_id": None if one.unborn else answered.stream,
         "action_id": action_id,
     }

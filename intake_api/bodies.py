@@ -41,9 +41,36 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 def parsed(raw: bytes) -> Any:
     """The body as plain values; raises `Malformed` for what is no JSON, and for doubled keys, NaN, NUL, surrogates."""
+    value = _decoded(raw)
+    if _may_be_unstorable(raw):
+        _refuse_unstorable(value, "", 0)
+    return value
+
+
+def parsed_items(raw: bytes) -> Any:
+    """As `parsed`, but of a list each item for itself: one that cannot be stored is a `Malformed` among the others."""
+    value = _decoded(raw)
+    if isinstance(value, list) and _may_be_unstorable(raw):
+        return [_storable(item) for item in value]
+    return value
+
+
+def _storable(value: Any) -> Any:
+    try:
+        _refuse_unstorable(value, "", 0)
+    except Malformed as malformed:
+        return malformed
+    return value
+
+
+def _may_be_unstorable(raw: bytes) -> bool:
+    return b"\\u" in raw or b"\0" in raw or raw.count(b"[") + raw.count(b"{") > _DEEPEST
+
+
+def _decoded(raw: bytes) -> Any:
     try:
         text = raw.decode()
-        value = _DECODER.decode(text)
+        return _DECODER.decode(text)
     except _DoubledKey as doubled:
         # The key may hold a lone surrogate, which no answer can.
         key = str(doubled)[:100].encode(errors="replace").decode()
@@ -52,9 +79,6 @@ def parsed(raw: bytes) -> Any:
         raise Malformed([Fault("", "not_a_number")]) from None
     except (ValueError, RecursionError):
         raise Malformed([Fault("", "json_malformed")], "malformed_json") from None
-    if b"\\u" in raw or b"\0" in raw or raw.count(b"[") + raw.count(b"{") > _DEEPEST:
-        _refuse_unstorable(value, "", 0)
-    return value
 
 
 def _refuse_unstorable(value: Any, pointer: str, depth: int) -> None:

@@ -17,7 +17,7 @@ from intake_api.http import (
     UnknownParameter,
     UnsupportedMediaType,
 )
-from services.batch import NoSuchCase
+from services.batch import NoSuchCase, OpenedTwice
 from services.desk import DuplicateReference, KeyReused, NotYours, StillRunning, VersionMismatch
 from services.event_log import Overloaded, Unavailable
 from services.rules import Fault, Malformed, Refusal, Rule
@@ -207,6 +207,8 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "idempotency_key_in_progress", headers=[(b"retry-after", b"1")])
         case DuplicateReference(stream=stream):
             return problem(call, "duplicate_external_ref", more={"case_id": str(stream)})
+        case OpenedTwice():
+            return problem(call, "duplicate_external_ref")
         case Overloaded():
             return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
         case Unavailable() | TimeoutError():

@@ -5,7 +5,8 @@ answered as it was then.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from random import uniform
 from typing import NamedTuple
@@ -45,6 +46,8 @@ from services.sitting import Sitting
 
 _TRIES = 200
 _ASIDE = 0.01
+# After so many lost races it has the case to itself, as far as this process goes.
+_POLITE = 3
 _OWN_TIMES = ("obtained_at", "contacted_at", "attempted_at", "occurred_at")
 
 
@@ -57,10 +60,14 @@ class Item(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an item: the answer as if it had been sent alone, and the action's id."""
+    """What became of an item: the answer as if it had been sent alone, and the action's id.
+
+    `unborn`: only a rehearsal would have opened the case.
+    """
 
     answered: Answered
     action_id: UUID | None
+    unborn: bool = False
 
 
 Results = dict[int, Outcome | Exception]
@@ -90,33 +97,41 @@ class Upload:
         """Store what may be stored of a group, in one transaction; each item's outcome, or why not."""
         results: Results = {}
         ordered = sorted(group.items, key=_order)
-        for _ in range(_TRIES):
+        for tries in range(_TRIES):
             waiting = [item for item in ordered if item.place not in results]
             try:
-                results |= await self._try(group.case_id, waiting)
+                async with self._turn(group.case_id, tries):
+                    found = await self._try(group.case_id, waiting)
             except VersionConflict:
                 await asyncio.sleep(uniform(0, _ASIDE))
             except KeysChanged as changed:
                 self._desk.vault.learn(changed.existing, changed.missing)
-            except KeyTaken as taken:
-                results |= self._taken(waiting, taken)
-            except ClaimTaken as taken:
-                opening = waiting[0].place
-                results[opening] = DuplicateReference(taken.stream)
-                group = group._replace(case_id=taken.stream)
+            except KeyTaken:
+                # Somebody stored an item of ours meanwhile: most likely we, before the answer was lost.
+                results |= await self._stored(waiting)
+                group = group._replace(case_id=group.case_id or _opened(ordered, results))
+            except ClaimTaken as claimed:
+                group = group._replace(case_id=claimed.stream)
             else:
-                return results
+                # Judged after its own action was stored, perhaps: look before saying no.
+                unsure = [item for item in waiting if not _is_new(found[item.place])]
+                return {**results, **found, **await self._stored(unsure)}
         return {**{item.place: Overloaded() for item in ordered}, **results}
 
-    def _taken(self, waiting: Sequence[Item], taken: KeyTaken) -> Results:
-        """Somebody stored an item of ours meanwhile: most likely we, before the answer was lost."""
+    def _turn(self, case_id: UUID | None, tries: int) -> AbstractAsyncContextManager[None]:
+        return self._desk.turn(case_id) if case_id and tries >= _POLITE else nullcontext()
+
+    async def _stored(self, items: Iterable[Item]) -> Results:
+        """The answers of those that were stored under their keys meanwhile."""
+        by_key = {item.key.key: item for item in items}
+        if not by_key:
+            return {}
         found: Results = {}
-        for item in waiting:
-            if item.key[:2] == taken.key[:2]:
-                try:
-                    found[item.place] = Outcome(replayed(taken.stored, item.key), None)
-                except KeyReused as reused:
-                    found[item.place] = reused
+        for key, stored in (await self._desk.log.read.answers(self._caller.subject, list(by_key))).items():
+            try:
+                found[by_key[key].place] = Outcome(replayed(stored, by_key[key].key), None)
+            except KeyReused as reused:
+                found[by_key[key].place] = reused
         return found
 
     async def _try(self, case_id: UUID | None, waiting: Sequence[Item]) -> Results:
@@ -133,7 +148,8 @@ class Upload:
             # Other callers have a turn between two items.
             await asyncio.sleep(0)
         if sitting and accepted:
-            results |= self._rehearsed(accepted) if self._dry_run else await self._store(sitting, accepted)
+            unborn = not sitting.versions[sitting.subject]
+            results |= self._rehearsed(accepted, unborn) if self._dry_run else await self._store(sitting, accepted)
         return results
 
     async def _begin(
@@ -142,24 +158,33 @@ class Upload:
         if case_id is not None:
             docket, _ = await self._desk.cases.fresh(case_id)
             return Sitting(docket, case_id, self._desk.cases.policies), []
-        first = waiting[0] if waiting else None
-        if first is None or not isinstance(first.command, OpenCase):
-            return None, []
-        try:
-            region = await self._desk.region_of(first.command, self._caller)
-            draft = await self._desk.opening(first.command, region, self._caller)
-        except Malformed as malformed:
-            results[first.place] = malformed
-            return None, []
+        for item in waiting:
+            if isinstance(item.command, OpenCase):
+                try:
+                    sitting, draft = await self._open(item.command)
+                except Malformed as malformed:
+                    results[item.place] = malformed
+                else:
+                    return sitting, [_Accepted(item, draft)]
+        return None, []
+
+    async def _open(self, command: OpenCase) -> tuple[Sitting, Draft]:
+        region = await self._desk.region_of(command, self._caller)
+        draft = await self._desk.opening(command, region, self._caller)
         stream = draft.entry.stream
+        if self._dry_run and (claim := _claim(command, draft)):
+            owners = await self._desk.log.read.cases_by_reference([region], [claim.reference])
+            if owners:
+                raise ClaimTaken(claim, owners[claim.reference].pop())
         sitting = Sitting({stream: Case(stream)}, stream, self._desk.cases.policies)
         sitting.take({stream: []})
         sitting.add(draft.entry)
-        return sitting, [_Accepted(first, draft)]
+        return sitting, draft
 
     async def _judge(self, sitting: Sitting, item: Item, accepted: list[_Accepted], results: Results) -> None:
+        unborn = self._dry_run and not sitting.versions[sitting.subject]
         if isinstance(item.command, OpenCase):
-            results[item.place] = DuplicateReference(sitting.subject)
+            results[item.place] = OpenedTwice() if unborn else DuplicateReference(sitting.subject)
             return
         case_id = sitting.subject
         try:
@@ -169,20 +194,20 @@ class Upload:
             return
         if isinstance(drafted, Entry):
             answered = Answered(200, b"", case_id, drafted.version, drafted.position)
-            results[item.place] = Outcome(answered, drafted.action.action_id)
+            never = self._dry_run and sitting.decided(case_id, drafted.version)
+            results[item.place] = Outcome(answered, None if never else drafted.action.action_id, unborn)
             return
         accepted.append(_Accepted(item, drafted))
         sitting.add(drafted.entry)
         if drafted.counterpart:
             sitting.add(drafted.counterpart.entry)
 
-    def _rehearsed(self, accepted: Sequence[_Accepted]) -> Results:
-        """What would be stored, had it not been a dry run: an opening gets no id."""
-        found: Results = {}
-        for item, draft in accepted:
-            stream = draft.entry.stream
-            found[item.place] = Outcome(Answered(201, b"", stream, draft.entry.version, 0), None)
-        return found
+    def _rehearsed(self, accepted: Sequence[_Accepted], unborn: bool) -> Results:
+        """What would be stored, had it not been a rehearsal: it has no ids that anybody could use."""
+        return {
+            item.place: Outcome(Answered(201, b"", draft.entry.stream, draft.entry.version, 0), None, unborn)
+            for item, draft in accepted
+        }
 
     async def _store(self, sitting: Sitting, accepted: Sequence[_Accepted]) -> Results:
         drafts = [draft for one in accepted for draft in (one.draft, one.draft.counterpart) if draft]
@@ -204,7 +229,7 @@ class Upload:
                 written = Written(entry_of(placed.record, action), case, placed.similar)
                 return self._opened(written) if isinstance(one.item.command, OpenCase) else self._acted(written)
 
-            return self._desk.fact(one.draft, one.item.key, answer, self._claim(one))
+            return self._desk.fact(one.draft, one.item.key, answer, _claim(one.item.command, one.draft))
 
         facts = [
             stored
@@ -227,15 +252,29 @@ class Upload:
             found[item.place] = Outcome(answered, draft.entry.action.action_id)
         return found
 
-    def _claim(self, one: _Accepted) -> Claim | None:
-        command = one.item.command
-        if isinstance(command, OpenCase) and command.external_ref:
-            return Claim(one.draft.entry.region, command.external_ref, one.draft.entry.stream)
-        return None
+
+class OpenedTwice(Exception):
+    """409: another item would open the case of that reference, which has no id yet."""
 
 
 class NoSuchCase(Exception):
     """404: the item's case is not there, or its opening was refused."""
+
+
+def _opened(items: Iterable[Item], results: Results) -> UUID | None:
+    """The case that one of the items has opened by now."""
+    outcomes = [results.get(item.place) for item in items if isinstance(item.command, OpenCase)]
+    return next((one.answered.stream for one in outcomes if isinstance(one, Outcome)), None)
+
+
+def _is_new(outcome: Outcome | Exception) -> bool:
+    return isinstance(outcome, Outcome) and outcome.answered.status == 201
+
+
+def _claim(command: OpenCase | AnyAction, draft: Draft) -> Claim | None:
+    if isinstance(command, OpenCase) and command.external_ref:
+        return Claim(draft.entry.region, command.external_ref, draft.entry.stream)
+    return None
 
 
 def _order(item: Item) -> tuple[bool, bool, datetime, int, str]:

@@ -19,6 +19,8 @@ from services.events import (
 from services.policies import PolicyBook
 
 _KEPT = 20_000
+# Entries kept of cases that were asked for whole: who lost a race, or is late, asks again.
+_KEPT_ENTRIES = 20_000
 
 
 def decoded_action(record: Record) -> Action:
@@ -49,6 +51,8 @@ class Casebook:
         self._log, self._policies = log, policies
         policies.when_published(self.forget_everything)
         self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
+        self._files: OrderedDict[UUID, Sequence[Entry]] = OrderedDict()
+        self._entries = 0
 
     async def last_known(self, case_id: UUID) -> Docket:
         """The case as this process knows it, read only if it doesn't; version 0: there is none."""
@@ -85,21 +89,35 @@ class Casebook:
 
     async def files(self, case_id: UUID, *others: UUID) -> Files:
         """Everything ever recorded of the cases and of those that they were ever merged with."""
-        files: dict[UUID, list[Entry]] = {}
+        files: dict[UUID, Sequence[Entry]] = {}
         wanted = {case_id, *others}
         while wanted:
-            _, records = await self._log.read.histories(dict.fromkeys(wanted, 0))
-            files.update({stream: [] for stream in wanted})
+            known = {stream: self._files.get(stream, ()) for stream in wanted}
+            _, records = await self._log.read.histories({stream: len(held) for stream, held in known.items()})
+            newer: dict[UUID, list[Entry]] = {stream: [] for stream in wanted}
             for record in records:
                 if record.name in ACTIONS:
-                    files[record.stream].append(entry_of(record))
+                    newer[record.stream].append(entry_of(record))
+            files.update({stream: (*held, *newer[stream]) for stream, held in known.items()})
             wanted = {linked for entries in files.values() for linked in linked_streams(entries)} - files.keys()
+        self._keep_files(files)
         return files
+
+    def _keep_files(self, files: Files) -> None:
+        for stream, entries in files.items():
+            self._entries += len(entries) - len(self._files.pop(stream, ()))
+            self._files[stream] = entries
+        while self._entries > _KEPT_ENTRIES:
+            self._entries -= len(self._files.popitem(last=False)[1])
 
     async def action_ids(self, places: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], UUID]:
         """The ids of the actions at these streams and versions."""
         records = await self._log.read.at_places(places)
         return {(record.stream, record.version): decoded_action(record).action_id for record in records}
+
+    def first_of_docket(self, case_id: UUID) -> UUID:
+        """One name for all cases that are judged together, as far as this process knows."""
+        return min(self._dockets.get(case_id) or (case_id,))
 
     def keep(self, docket: Docket) -> None:
         """Remember a newer state."""

@@ -291,8 +291,9 @@ class Desk:
             action: Action = await self._correction(sitting, command, caller, at)
         else:
             action = make(command, at, self.new_id, other)
-            if sitting.needs_files(action.name, min(action.occurred_at, at)):
-                await self._fetch(sitting, *([other] if other and _merges(command) else []))
+            merged = [other] if other and _merges(command) else []
+            if merged or sitting.needs_files(action.name, min(action.occurred_at, at)):
+                await self._fetch(sitting, *merged)
         case, case_id = sitting.case, sitting.subject
         if repeat := await self._repeated(sitting, case, action, command):
             return repeat
@@ -312,8 +313,15 @@ class Desk:
         return max(now, *frontiers) if frontiers else now
 
     async def _fetch(self, sitting: Sitting, *others: UUID) -> None:
-        if sitting.files is None or not sitting.files.keys() >= set(others):
-            sitting.take(await self.cases.files(sitting.subject, *others))
+        at_hand = sitting.files or {}
+        if sitting.files is not None and at_hand.keys() >= set(others):
+            return
+        files = await self.cases.files(sitting.subject, *at_hand, *others)
+        for stream, seen in sitting.versions.items() if sitting.has_decided else ():
+            # What was decided is sealed for its version: on another one, nobody could ever read its texts.
+            if (actual := len(files[stream])) != seen:
+                raise VersionConflict(stream, actual)
+        sitting.take(files)
 
     async def _linked(self, case: Case, command: AnyAction) -> UUID | None:
         """The case that a link names; one of another region is as unknown as any other."""
@@ -445,8 +453,8 @@ class Desk:
         return _Once(self._running, (key.subject, key.key) if key else None)
 
     def turn(self, case_id: UUID) -> asyncio.Lock:
-        """One action at a time per case in this process: a race that is foreseen need not be lost in the database."""
-        return self._turns.setdefault(case_id, asyncio.Lock())
+        """One action at a time per docket in this process: a race that is foreseen need not be lost in the database."""
+        return self._turns.setdefault(self.cases.first_of_docket(case_id), asyncio.Lock())
 
 
 # Of an action that has no position yet: behind all that have one.

@@ -83,6 +83,9 @@ def permit(case: Case, action: Action, cases: Cases) -> None:
 
     `cases`: the case and those that it is linked or is to be linked with.
     """
+    if isinstance(action, Linked | Unlinked) and action.kind == "merged_from":
+        # The target is only told; the source's own action was judged.
+        return
     refusal = barred(case, action.name)
     # Of a closing every unmet criterion is named, the attested one too.
     if refusal and not (isinstance(action, Closed) and refusal.rule is Rule.CLOSURE_CRITERIA_NOT_MET):
@@ -114,7 +117,7 @@ def permit(case: Case, action: Action, cases: Cases) -> None:
                 raise Malformed([Fault("/lesson", "unknown_lesson", str(action.lesson))], "unknown_lesson")
         case Linked():
             _link(case, action, cases)
-        case Unlinked(kind="merged_into" | "related" | "recurrence_of"):
+        case Unlinked():
             if not any((held.action.case, held.action.kind) == (action.case, action.kind) for held in case.links):
                 raise Refusal(Rule.NOT_LINKED, [Unmet("links", f"{action.kind} {action.case}", "none")])
         case _:
@@ -323,8 +326,6 @@ def _emergency(case: Case, action: EmergencyStarted) -> None:
 
 
 def _link(case: Case, action: Linked, cases: Cases) -> None:
-    if action.kind == "merged_from":
-        return
     if any((held.action.case, held.action.kind) == (action.case, action.kind) for held in case.links):
         raise Refusal(Rule.ALREADY_LINKED, [Unmet("links", "none", f"{action.kind} {action.case}")])
     other = cases.get(action.case)

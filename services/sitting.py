@@ -63,6 +63,11 @@ class Sitting:
         """How far each stream was read."""
         return {case_id: case.version for case_id, case in self._first.items()}
 
+    @property
+    def has_decided(self) -> bool:
+        """Whether anything was decided here that is not stored yet."""
+        return bool(self._added)
+
     def needs_files(self, name: str, at: datetime) -> bool:
         """Whether judging an action of that type and fold instant takes everything that was recorded."""
         return self.files is None and not comes_last(self.docket, name, at)
@@ -130,7 +135,8 @@ class Sitting:
         return stands if stands != self.docket[entry.stream].stands_open else None
 
     def _after(self, entry: Entry) -> Folded:
-        if comes_last(self.docket, entry.action.name, entry.at):
+        # What opens a case is folded: only so is it known whose case it is.
+        if self.docket[entry.stream].version and comes_last(self.docket, entry.action.name, entry.at):
             return Folded(advanced(self.docket, entry), self._folded.faults)
         return fold(self._with(entry), policies=self._policies)
 

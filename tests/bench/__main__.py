@@ -1,4 +1,4 @@
-"""`python -m tests.bench [appends|http]`: tables for people, and one line of JSON at the end for machines."""
+"""`python -m tests.bench [PART …]`: tables for people, and one line of JSON at the end for machines."""
 
 import json
 import platform
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tests.bench.measuring import Contender, Report, Spread
 
-_PARTS = ("appends", "http")
+_PARTS = ("appends", "http", "long_cases")
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def _measure(part: str) -> Callable[[], Report]:
     # Each part imports what it drives: one can be run without the other's packages.
     if part == "appends":
         from tests.bench.appends import measure
+    elif part == "long_cases":
+        from tests.bench.long_cases import measure
     else:
         from tests.bench.http import measure
     return measure

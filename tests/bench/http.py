@@ -77,9 +77,9 @@ def measure(rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Report:
 def _ours(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner) -> Iterator[tuple[Contender, str]]:
     """`anjuan serve` on the embedded server of its data folder, which it finds running."""
     environment = {"ANJUAN_DATA": str(folder), "ANJUAN_ACCESS_LOG": "off", "ANJUAN_LOG_LEVEL": "warning"}
-    port = _free_port()
+    port = free_port()
     command = ["-m", "intake_api", "serve", "--demo", "--port", str(port)]
-    with _process(command, environment, port, folder) as pid:
+    with process(command, environment, port, folder) as pid:
         tokens = Tokens(Settings(environment).key("ANJUAN_TOKEN_KEY"))
         issued = [tokens.issue("agent", ["GD"], "region", f"agent-{n}", 1) for n in range(_CLIENTS)]
         _open_cases(runner, port, issued)
@@ -87,7 +87,7 @@ def _ours(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner) -> Ite
         clerks = [Clerk(n, port, token, known[n::_CLIENTS]) for n, token in enumerate(issued)]
         _look_at_answers(port, clerks[0].each_kind())
         yield (
-            _contender("ours", pid, port, [clerk.any_action for clerk in clerks], runner, Backends(server, "anjuan")),
+            contender("ours", pid, port, [clerk.any_action for clerk in clerks], runner, Backends(server, "anjuan")),
             issued[0],
         )
 
@@ -111,16 +111,16 @@ def _rivals(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner, toke
     with ExitStack() as stack:
         made = []
         for name, path in paths.items():
-            port = _free_port()
+            port = free_port()
             command = [*_UVICORN, "--port", str(port), f"tests.bench.rivals:{name}"]
-            pid = stack.enter_context(_process(command, environment, port, folder))
+            pid = stack.enter_context(process(command, environment, port, folder))
             callers = [answering(port, path, token, n) for n in range(_CLIENTS)]
             _look_at_answers(port, [callers[0]()])
-            made.append(_contender(name, pid, port, callers, runner, backends.get(name)))
+            made.append(contender(name, pid, port, callers, runner, backends.get(name)))
         yield made
 
 
-def _contender(
+def contender(
     name: str,
     pid: int,
     port: int,
@@ -171,7 +171,7 @@ def _look_at_answers(port: int, requests: list[bytes]) -> None:
 
 
 @contextmanager
-def _process(command: list[str], environment: Mapping[str, str], port: int, folder: Path) -> Iterator[int]:
+def process(command: list[str], environment: Mapping[str, str], port: int, folder: Path) -> Iterator[int]:
     """A Python process of its own that answers on that port; what it says is shown only if it never does."""
     log = folder / f"{port}.log"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANJUAN_")}
@@ -202,7 +202,7 @@ def _await_answer(process: "subprocess.Popen[bytes]", port: int, log: Path) -> N
     raise RuntimeError(f"{process.args!r} does not answer:\n{log.read_text(errors='replace')}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
