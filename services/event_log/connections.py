@@ -55,12 +55,19 @@ def cut(connection: Connection) -> None:
         stream.shutdown(socket.SHUT_RDWR)
 
 
+def _forget(task: "asyncio.Future[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
+
+
 async def within(seconds: float, work: Coroutine[Any, Any, _T], connection: Connection) -> _T:
     """`work` on `connection`, or `Unavailable` after `seconds`; the connection is useless then."""
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
+        # Nobody waits for what becomes of it now; that it fails on a cut connection is no news.
+        task.add_done_callback(_forget)
         cut(connection)
         raise
     if not done:

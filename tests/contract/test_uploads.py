@@ -407,7 +407,7 @@ async def test_an_upload_sent_many_times_at_once_is_stored_once_and_answered_ali
     region = await house.region()
     manager = house.manager(region)
     case = await manager.case(region, stage="risk")
-    risk = await manager.case(region, stage="risk")
+    risk = await manager.case(region, stage="risk", occurred_at=at(0))
     items = [
         opens(region, external_ref="R-7"),
         by_reference("R-7", {"type": "escalated", "to": "area", "reason": "扩大", "occurred_at": at(3)}),

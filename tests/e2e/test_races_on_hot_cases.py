@@ -121,7 +121,11 @@ class Race:
         return all(self.met[pair.name] >= MEETINGS and self.prepared[pair.name] >= PREPARED for pair in PAIRS)
 
     async def open(self, wire: Wire, stage: str = "complaint") -> Case:
-        body = opening() if stage == "complaint" else {**_NO_COMPLAINT, "stage": stage}
+        body = (
+            opening()
+            if stage == "complaint"
+            else {**_NO_COMPLAINT, "stage": stage, "occurred_at": "2026-01-15T08:00:00Z"}
+        )
         answer = await self._ask(wire, "/v1/cases", body, str(uuid4()))
         assert answer.status == 201, answer.body
         return Case(answer.json["case_id"])
