@@ -26,6 +26,8 @@ from services.settings import BadSetting, Settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="案卷 anjuan: a complaint ledger.")
 token = typer.Typer(no_args_is_help=True, help="Tokens of the service's own key.")
 app.add_typer(token, name="token")
+policy = typer.Typer(no_args_is_help=True, help="Versions of the regulation.")
+app.add_typer(policy, name="policy")
 console = Console(stderr=True)
 
 
@@ -161,6 +163,59 @@ def issue(
             raise typer.Exit(2)
         tokens = Tokens(Settings.from_environment().key("ANJUAN_TOKEN_KEY"))
         print(tokens.issue(role, region or ["*"], unit, subject, days))
+
+
+@policy.command("check")
+def check_policy(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document, YAML or JSON.")],
+) -> None:
+    """Say whether a policy document is sound, and if not, every fault and where (exit 1)."""
+    from intake_api.command_line.policies import faults_in
+
+    with explained():
+        if faults := faults_in(file):
+            for fault in faults:
+                print(f"{fault.pointer or '/'}: {fault.code}{f' ({fault.given})' if fault.given else ''}")
+            raise typer.Exit(1)
+        print("The document is sound.")
+
+
+@policy.command("publish")
+def publish_policy(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document, YAML or JSON.")],
+) -> None:
+    """Publish a policy document: it judges the cases opened from its effective_from on."""
+    from intake_api.command_line.policies import NotPublished, publish
+
+    with explained():
+        settings = Settings.from_environment()
+        try:
+            with running_database(settings) as url:
+                print(publish(settings, url, file))
+        except NotPublished as refused:
+            console.print(f"[red]{refused}[/red]")
+            raise typer.Exit(1) from None
+
+
+@policy.command("impact")
+def impact_of_policy(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The draft, YAML or JSON.")],
+    begin: Annotated[str | None, typer.Option("--from", help="Cases opened from this instant on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Cases opened before this instant.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="A region's code; repeat for several.")] = None,
+    report: Annotated[Path, typer.Option(help="Where each case that would differ goes.")] = Path("impact.csv"),
+) -> None:
+    """What a draft would change about the cases of a period; writes nothing to the ledger."""
+    from intake_api.command_line.policies import NotPublished, print_impact
+
+    with explained():
+        settings = Settings.from_environment()
+        try:
+            with running_database(settings) as url:
+                print_impact(settings, url, file, begin, end, region or [], report)
+        except NotPublished as refused:
+            console.print(f"[red]{refused}[/red]")
+            raise typer.Exit(1) from None
 
 
 @app.command()

@@ -1,0 +1,142 @@
+"""What a draft of the policy would change: each case of a period judged by the document in force and by the draft."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from grading_engine.policy import Policy
+from projections.duty_view import Regions, duties
+from services.case import Case
+from services.casebook import entry_of
+from services.docket import Entry, Files, Policies, fold, linked_streams
+from services.event_log import EventLog
+from services.events import ACTIONS
+
+_PAGE = 5_000
+_NOBODY: Regions = {}
+
+
+class Difference(NamedTuple):
+    """A case whose grade or duties would differ; each side's level with the criteria that decide it."""
+
+    case_id: UUID
+    case_no: str
+    region: str
+    opened_at: datetime | None
+    grade_before: str
+    criteria_before: tuple[str, ...]
+    grade_after: str
+    criteria_after: tuple[str, ...]
+    duties_before: tuple[str, ...]
+    duties_after: tuple[str, ...]
+
+
+class Impact(NamedTuple):
+    """Over all cases of the period: how many there are, those that differ, and levels per region before and after."""
+
+    cases: int
+    differences: Sequence[Difference]
+    before: Counter[tuple[str, str]]
+    after: Counter[tuple[str, str]]
+
+
+class Period(NamedTuple):
+    """Which cases are looked at: opened from `begin` on and before `end`; no regions are all of them."""
+
+    begin: datetime | None
+    end: datetime | None
+    regions: frozenset[str]
+
+    def holds(self, case: Case) -> bool:
+        opened_at = case.opened_at
+        if opened_at is None or (self.regions and case.region not in self.regions):
+            return False
+        return (self.begin is None or self.begin <= opened_at) and (self.end is None or opened_at < self.end)
+
+
+async def files_of(log: EventLog) -> AsyncIterator[tuple[int, dict[UUID, list[Entry]]]]:
+    """The whole ledger's cases, read in its own order; yields how far it has come, and the same growing files."""
+    files: dict[UUID, list[Entry]] = {}
+    position = 0
+    while records := await log.read.after(position, _PAGE):
+        for record in records:
+            if record.name in ACTIONS:
+                files.setdefault(record.stream, []).append(entry_of(record))
+        position = records[-1].position
+        yield position, files
+
+
+def dockets(files: Files) -> list[Files]:
+    """The cases, those that were ever merged with one another together."""
+    left = dict(files)
+    found: list[Files] = []
+    while left:
+        stream = next(iter(left))
+        group: dict[UUID, Sequence[Entry]] = {}
+        wanted = {stream}
+        while wanted:
+            for one in wanted:
+                group[one] = left.pop(one, ())
+            wanted = {linked for entries in group.values() for linked in linked_streams(entries)} - group.keys()
+        found.append(group)
+    return found
+
+
+def impact(groups: Sequence[Files], policies: Policies, draft: Policy, period: Period, now: datetime) -> Impact:
+    """Judge each case twice. Nothing is written."""
+    count = 0
+    differences: list[Difference] = []
+    before: Counter[tuple[str, str]] = Counter()
+    after: Counter[tuple[str, str]] = Counter()
+    for files in groups:
+        then = fold(files, policies=policies).docket
+        concerned = [case for case in then.values() if case.version and period.holds(case)]
+        if not concerned:
+            continue
+        drafted = fold(files, policies=(draft,)).docket
+        for case in concerned:
+            other = drafted[case.case_id]
+            count += 1
+            before[case.region, _code(case)] += 1
+            after[case.region, _code(other)] += 1
+            found = _difference(case, other, now)
+            if found:
+                differences.append(found)
+    return Impact(count, differences, before, after)
+
+
+def _difference(case: Case, other: Case, now: datetime) -> Difference | None:
+    owed, would_owe = _duties(case, now), _duties(other, now)
+    same_grade = (_code(case), _criteria(case)) == (_code(other), _criteria(other))
+    if same_grade and owed == would_owe:
+        return None
+    return Difference(
+        case.case_id,
+        case.case_no,
+        case.region,
+        case.opened_at,
+        _code(case),
+        _criteria(case),
+        _code(other),
+        _criteria(other),
+        owed,
+        would_owe,
+    )
+
+
+def _code(case: Case) -> str:
+    return case.grading.code if case.grading else "ungraded"
+
+
+def _criteria(case: Case) -> tuple[str, ...]:
+    return case.grading.criteria if case.grading else ()
+
+
+def _duties(case: Case, now: datetime) -> tuple[str, ...]:
+    """Each duty's state, told so that two can be compared."""
+    return tuple(
+        f"{one['duty']}/{one['cycle']} {one['state']} due {one['due_at'] or 'open'}"
+        for one in duties(case, _NOBODY, now)
+    )
