@@ -635,6 +635,14 @@ def takes(model: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def takes_many(model: str) -> dict[str, Any]:
+    """A route's body of items: a JSON list, or one item a line."""
+    lines = {"schema": {"type": "string", "description": "One item a line, as JSON."}}
+    described = takes(model)
+    described["requestBody"]["content"]["application/x-ndjson"] = lines
+    return described
+
+
 def query(**parameters: dict[str, Any]) -> dict[str, Any]:
     """A route's query parameters, each with its schema."""
     listed = [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()]
