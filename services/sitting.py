@@ -40,6 +40,7 @@ class Sitting:
         self._files: Files | None = None
         self._folded = Folded(docket, {})
         self._added: list[Entry] = []
+        self._tried: tuple[Entry, Folded] | None = None
 
     def take(self, files: Files) -> None:
         """Work on with everything that was recorded, as it is now."""
@@ -85,7 +86,8 @@ class Sitting:
             permit(self.docket[entry.stream], entry.action, self.docket)
             return
         action = entry.action
-        after = fold(self._with(entry), policies=self._policies)
+        after = self._after(entry)
+        self._tried = entry, after
         judged = action.root if isinstance(action, Corrected) else action.action_id
         if (fault := after.faults.get(judged)) and judged not in self._folded.faults:
             becomes = action.becomes.action if isinstance(action, Corrected) and action.becomes else action
@@ -100,6 +102,7 @@ class Sitting:
         self._folded = self._after(entry)
         self.docket = self._folded.docket
         self._added.append(entry)
+        self._tried = None
         if self.files is not None:
             self.files = self._with(entry)
 
@@ -135,6 +138,8 @@ class Sitting:
         return stands if stands != self.docket[entry.stream].stands_open else None
 
     def _after(self, entry: Entry) -> Folded:
+        if self._tried and self._tried[0] is entry:
+            return self._tried[1]
         # What opens a case is folded: only so is it known whose case it is.
         if self.docket[entry.stream].version and comes_last(self.docket, entry.action.name, entry.at):
             return Folded(advanced(self.docket, entry), self._folded.faults)
