@@ -36,17 +36,15 @@ def anything(chance: random.Random) -> Said:
     return amounts, flags, harm, complain, sue
 
 
-def as_facts(
-    amounts: Fen, flags: list[bool | None], harm: list[int | None], complain: set[int], sue: set[int]
-) -> Facts:
+def as_facts(said: Said) -> Facts:
+    amounts, flags, harm, complain, sue = said
     yuan = tuple(None if fen is None else Decimal(fen).scaleb(-2) for fen in amounts)
     return Facts(yuan, tuple(flags), tuple(harm), len(complain), len(sue), len(complain | sue))
 
 
-def oracle(
-    amounts: Fen, flags: list[bool | None], harm: list[int | None], complain: set[int], sue: set[int]
-) -> dict[str, str]:
+def oracle(said: Said) -> dict[str, str]:
     """Each criterion's verdict by a table of its own."""
+    amounts, flags, harm, complain, sue = said
     homes = len(complain.union(sue))
     least = sum(fen for fen in amounts if fen is not None)
     whole = None not in amounts
