@@ -110,6 +110,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     accepted: bool
     at: datetime
     version: int
+    position: int
 
 
 class Cycle(msgspec.Struct, frozen=True, gc=False):
@@ -196,7 +197,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     complaints_since_closure: int = 0
     inconsistencies: tuple[Inconsistency, ...] = ()
     corrected: Mapping[UUID, UUID] = {}
-    # Of each type of action the last one: its version and when it happened. What a literal repeat would repeat.
+    # What a literal repeat would repeat: of each type of action the version of the last one, and the latest instant at
+    # which one happened (by a clock that ran ahead, not always the last one's).
     last: Mapping[str, tuple[int, datetime]] = {}
     frontier: "tuple[datetime, int, int] | None" = None
 
@@ -247,7 +249,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         replies: dict[str, Reply] = dict(self.cycle.replies)
         for theirs in self.replies_of.values():
             for key, reply in theirs.items():
-                if key not in replies or replies[key].at < reply.at:
+                held = replies.get(key)
+                if held is None or (held.at, held.position) < (reply.at, reply.position):
                     replies[key] = reply
         return sum(1 for key, reply in replies.items() if reply.accepted and key in self.households)
 

@@ -251,7 +251,7 @@ class Desk:
         drafted = await self.draft(sitting, command, request.caller)
         if isinstance(drafted, Entry):
             # With a key, its own stored answer comes first: the repeat may be of this very request.
-            return await self.replay(request.key) or self._repeats(drafted, case, render)
+            return await self.replay(request.key) or self._repeats(drafted, sitting.case, render)
         entry = drafted.entry
         if request.if_match is not None and entry.version - 1 not in request.if_match:
             raise VersionMismatch(entry.version - 1)
@@ -294,9 +294,9 @@ class Desk:
             merged = [other] if other and _merges(command) else []
             if merged or sitting.needs_files(action.name, min(action.occurred_at, at)):
                 await self._fetch(sitting, *merged)
-        case, case_id = sitting.case, sitting.subject
-        if repeat := await self._repeated(sitting, case, action, command):
+        if repeat := await self._repeated(sitting, action, command):
             return repeat
+        case, case_id = sitting.case, sitting.subject
         version = case.version + 1
         entry = Entry(case_id, version, _LAST, at, case.region, caller.actor, action)
         sitting.judge(entry)
@@ -422,22 +422,45 @@ class Desk:
             raise Malformed([Fault("/region", code, command.region)], code)
         return region
 
-    async def _repeated(self, sitting: Sitting, case: Case, action: Action, command: AnyAction) -> Entry | None:
+    async def _repeated(self, sitting: Sitting, action: Action, command: AnyAction) -> Entry | None:
         """The earlier action that this one repeats to the letter, if it does; a further complaint never does."""
-        # Asked in the order of what it costs: the first questions answer nearly every action.
-        version, occurred_at = _last_said(case, action)
-        says_when = _says_when(command)
-        if version == 0 or action.name == "received" or (action.name in _HAPPENS_ANEW and not says_when):
+        if action.name == "received":
             return None
-        if says_when and occurred_at != action.occurred_at:
+        if _says_when(command):
+            return await self._told_before(sitting, action)
+        case = sitting.case
+        version = 0 if action.name in _HAPPENS_ANEW else _last_said(case, action)
+        if version == 0:
             return None
         earlier = await self._recorded(sitting, case.case_id, version)
+        return earlier if await self._says_the_same(case, earlier, action, when=False) else None
+
+    async def _told_before(self, sitting: Sitting, action: Action) -> Entry | None:
+        """The same words about the same instant are the same fact, however late they come again.
+
+        What happened after all of its type is new: that answers nearly every action.
+        """
+        if sitting.files is None:
+            last = sitting.case.last.get(action.name)
+            if last is None or last[1] < action.occurred_at:
+                return None
+            await self._fetch(sitting)
+        assert sitting.files is not None
+        kind_and_time = (action.name, action.occurred_at)
+        for earlier in sitting.files[sitting.subject]:
+            if (earlier.action.name, earlier.action.occurred_at) == kind_and_time and await self._says_the_same(
+                sitting.case, earlier, action
+            ):
+                return earlier
+        return None
+
+    async def _says_the_same(self, case: Case, earlier: Entry, action: Action, when: bool = True) -> bool:
+        """Word for word, new ids aside; an action that was corrected says nothing any more."""
         if earlier.action.action_id in case.corrected:
-            return None
+            return False
         said = await self._plain(earlier)
-        at = action.occurred_at if says_when else said.occurred_at
-        same = said == replace(action, action_id=said.action_id, case_no=said.case_no, occurred_at=at)
-        return earlier if same else None
+        at = action.occurred_at if when else said.occurred_at
+        return said == replace(action, action_id=said.action_id, case_no=said.case_no, occurred_at=at)
 
     async def _recorded(self, sitting: Sitting, case_id: UUID, version: int) -> Entry:
         if decided := sitting.decided(case_id, version):
@@ -482,15 +505,12 @@ def _merges(command: Command) -> bool:
     return isinstance(command, Link | Unlink) and command.kind == "merged_into"
 
 
-def _last_said(case: Case, action: Action) -> tuple[int, datetime | None]:
-    """Version and time of what the action may repeat; (0, None): nothing."""
+def _last_said(case: Case, action: Action) -> int:
+    """The version of what the action may repeat; 0: nothing."""
     if isinstance(action, PlanAnswered):
         held = {reply.version for h in action.households if (reply := case.cycle.replies.get(household_key(h)))}
-        if len(held) == 1:
-            (version,) = held
-            return version, action.occurred_at
-        return 0, None
-    return case.last.get(action.name, (0, None))
+        return next(iter(held)) if len(held) == 1 else 0
+    return case.last[action.name][0] if action.name in case.last else 0
 
 
 def _says_when(command: Command) -> bool:

@@ -242,7 +242,7 @@ def _grade(cases: dict[UUID, Case], step: Step) -> None:
     concerned = {step.stream}
     if case := cases[step.stream].merged:
         concerned.add(case.action.case)
-    if isinstance(step.action, Linked | Unlinked):
+    if isinstance(step.action, Linked | Unlinked) and step.action.kind == "merged_into":
         concerned.add(step.action.case)
     for case_id in concerned & cases.keys():
         if cases[case_id].policy:
@@ -305,6 +305,7 @@ def _counting(case: Case, complaints: Mapping[UUID, Complaint]) -> Case:
         households=households,
         unanswered=frozenset(key for key, one in complaints.items() if one.responded_at is None),
         first_obtained=min((one.obtained_at for one in complaints.values()), default=None),
+        latest_contact=max((one.responded_at for one in complaints.values() if one.responded_at), default=None),
     )
 
 

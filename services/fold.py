@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from services.case import Answer, Case, Complaint, Cycle, Kept, Lesson, Place, Reply, named
+from services.case import LEVELS, Answer, Case, Complaint, Cycle, Kept, Lesson, Place, Reply, named
 from services.events import (
     RANK,
     Action,
@@ -79,7 +79,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 def evolve(case: Case, step: Step) -> Case:
     """The case after one more action."""
     action = step.action
-    last = {**case.last, action.name: (step.version, action.occurred_at)}
+    _, latest = case.last.get(action.name, (0, action.occurred_at))
+    last = {**case.last, action.name: (step.version, max(latest, action.occurred_at))}
     for over in _ENDS.get(action.name, ()):
         last.pop(over, None)
     moved = replace(case, last=last, frontier=step.key)
@@ -101,7 +102,7 @@ def evolve(case: Case, step: Step) -> Case:
         case Assessed(facts=facts):
             return replace(moved, facts=assessed(moved.facts, facts))
         case Escalated():
-            return replace(moved, escalation=step.kept)
+            return replace(moved, escalation=step.kept) if _is_higher(action.to, case.escalation_level) else moved
         case EmergencyStarted():
             return replace(moved, emergencies=(*moved.emergencies, step.kept))
         case LessonRecorded():
@@ -137,7 +138,7 @@ def _in_cycle(
             return replace(cycle, approved=step.kept)
         case PlanAnswered():
             said = {
-                household_key(household): Reply(household, action.accepted, step.at, step.version)
+                household_key(household): Reply(household, action.accepted, step.at, step.version, step.position)
                 for household in action.households
             }
             return replace(cycle, replies={**cycle.replies, **said})
@@ -177,6 +178,11 @@ def _sueing(before: Any, change: Mapping[str, Any]) -> list[str]:
     for household in change.get("add", ()):
         kept.setdefault(household_key(household), household)
     return [household for key, household in kept.items() if key not in gone]
+
+
+def _is_higher(level: str, reached: str) -> bool:
+    """The highest level so far counts, though a correction may leave a lower one after it."""
+    return LEVELS.index(level) > LEVELS.index(reached)
 
 
 def _received(case: Case, action: Received, step: Step) -> Case:

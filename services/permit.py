@@ -240,8 +240,11 @@ _STATE_RULES: Mapping[str, Callable[[Case], Refusal | None]] = {
 
 
 def closure_unmet(case: Case, recurrence_expected: bool | None) -> list[Unmet]:
-    """The criteria of closing (3.2) that are not met; a risk or warning closes by decision alone (house rule)."""
-    if case.stage != "complaint":
+    """The criteria of closing (3.2) that are not met; a risk or warning closes by decision alone (house rule).
+
+    Not so when complaints were merged into it: they are decided as if they were its own.
+    """
+    if case.stage != "complaint" and not case.complaints:
         return []
     return [Unmet(*found) for found in unmet(case.judged_by, _closure_facts(case, recurrence_expected))]
 

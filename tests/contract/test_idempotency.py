@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
@@ -191,3 +192,32 @@ async def test_a_literal_repeat_without_a_key_is_answered_with_the_earlier_actio
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["action"] == first.json()["action"]
     assert (await manager.get(f"/v1/cases/{case['case_id']}")).json()["version"] == 2
+
+
+async def test_a_literal_repeat_of_a_late_action_is_answered_with_the_earlier_one(house: House) -> None:
+    region = await house.region()
+    manager = house.manager(region)
+    case = await manager.case(region)
+    path = f"/v1/cases/{case['case_id']}/actions"
+    notes = [{"type": "noted", "text": text, "occurred_at": f"2026-01-{day}T09:00:00Z"} for text, day in _NOTES]
+    first = [await manager.post(path, body, None) for body in notes]
+    again = [await manager.post(path, body, None) for body in notes]
+    assert [one.status_code for one in first + again] == [201, 201, 201, 200, 200, 200]
+    assert [one.json()["action"] for one in again] == [one.json()["action"] for one in first]
+
+
+# The second is told late; the third happened at the instant of the first.
+_NOTES = (("雨后更甚", 20), ("已拍照", 18), ("又来电", 20))
+
+
+async def test_a_repeat_is_known_though_a_clock_that_runs_ahead_told_it_first(house: House) -> None:
+    region = await house.region()
+    manager = house.manager(region)
+    case = await manager.case(region)
+    path = f"/v1/cases/{case['case_id']}/actions"
+    soon = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    ahead = {"type": "noted", "text": "快钟", "occurred_at": soon}
+    first = await manager.post(path, ahead, None)
+    await manager.act(case, "noted", text="准钟")
+    again = await manager.post(path, ahead, None)
+    assert (again.status_code, again.json()["action"]) == (200, first.json()["action"])

@@ -56,3 +56,11 @@ def test_a_late_escalation_above_a_recorded_one_contradicts_it() -> None:
     step = escalated("area", 20)
     refusal = given(received(1), step).when(ask(escalated("group", 10))).refused(Rule.CONTRADICTS_LATER_ACTION)
     assert refusal.unmet == (("not_upwards", "possible", str(step.action_id)),)
+
+
+def test_the_highest_level_so_far_counts_though_a_correction_leaves_a_lower_one_after_it() -> None:
+    """House rule: the lower one stands, as an inconsistency."""
+    wrong, later = escalated("city", 10), escalated("area", 20)
+    story = given(received(1), wrong, later).corrected(wrong, {"to": "group"})
+    assert story.case.escalation_level == "group"
+    assert story.inconsistencies == [(later.action_id, "not_upwards")]

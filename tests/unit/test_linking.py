@@ -38,6 +38,13 @@ def test_a_link_that_only_points_moves_neither_case(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", POINTERS)
+def test_a_pointer_from_before_the_other_case_was_opened_does_not_move_it_either(kind: str) -> None:
+    """House rule: its grade begins with its own opening."""
+    apart = given(received(1, "3-1-201")).beside(received(2, "5-1-101", minutes=10))
+    assert apart.and_then(linked(kind, 5)).at_the(OTHER).case == apart.at_the(OTHER).case
+
+
+@pytest.mark.parametrize("kind", POINTERS)
 def test_a_closed_case_may_point_to_another(kind: str) -> None:
     """House rule: a recurrence shows after closure."""
     given(*settled(), closed(50)).beside(received(9)).when(ask(linked(kind, 60))).then(linked(kind, 60))

@@ -1,5 +1,7 @@
 """合并 (house rule). A merged group is decided and judged as one, by its target; parting leaves no trace of it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from projections.case_view import links
@@ -40,6 +42,9 @@ from tests.steps import (
 HERE, THERE = "3-1-201", "5-1-101"
 MERGED = linked("merged_into", 5)
 PLAN = proposed(20), approved(30)
+# Minutes of the story until it is recorded: what happened later was told by a clock that runs ahead.
+AHEAD = 24 * 60
+Answering = Callable[..., Action]
 
 
 def _merged(*target: Action, source: tuple[Action, ...] = (received(1, HERE),)) -> Given:
@@ -140,6 +145,17 @@ def test_a_response_to_everyone_at_the_source_answers_its_own() -> None:
     assert (story.answered(1), story.answered(2)) == (at(30), None)
 
 
+def test_the_earliest_contact_counts_wherever_in_the_group_it_was_made() -> None:
+    """Clause 4.3: by clocks that run ahead, the later contact may be told first."""
+    later, earlier = AHEAD + 4, AHEAD + 2
+    story = _target(received(2, THERE), responded(minutes=later)).at_the(CASE).and_then(responded(minutes=earlier))
+    assert story.answered(1) == at(earlier)
+    assert story.at_the(OTHER).answered(1) == at(earlier)
+    assert story.at_the(OTHER).answered(2) == at(later)
+    story = _merged(received(2, THERE)).and_then(responded(minutes=later)).at_the(OTHER)
+    assert story.and_then(responded(minutes=earlier)).answered(1) == at(earlier)
+
+
 def test_an_attempt_at_the_target_counts_for_the_source_s_complaint() -> None:
     """House rule."""
     story = _target(received(2, THERE), attempted(1, minutes=30))
@@ -177,6 +193,23 @@ def test_of_two_answers_of_a_household_in_both_cases_the_later_counts() -> None:
     past = received(2, HERE), responded(minutes=10), *PLAN
     assert _target(*past, source=SOURCE).case.accepting == 1
     assert _target(*past, declined(HERE, minutes=40), source=SOURCE).case.accepting == 0
+
+
+@pytest.mark.parametrize(("other", "answer", "accepting"), [(accepted, declined, 0), (declined, accepted, 1)])
+def test_of_two_answers_at_one_instant_the_one_recorded_later_counts(
+    other: Answering, answer: Answering, accepting: int
+) -> None:
+    """Two axes of time (house rule): ties as recorded."""
+    source = received(1, HERE), responded(minutes=1), proposed(2, 7), approved(3, 7)
+    target = received(2, HERE), responded(minutes=1), proposed(2), approved(3), other(HERE, minutes=4)
+    story = given(*source).beside(*target).and_then(answer(HERE, minutes=4), MERGED)
+    assert story.at_the(OTHER).case.accepting == accepting
+
+
+def test_a_risk_into_which_a_complaint_is_merged_no_longer_closes_by_decision_alone() -> None:
+    """Clause 3.2: a risk that never became a complaint does; this one has one to answer."""
+    assert _target(risk_identified(), source=(risk_identified(),)).when(ask(closed(50))).fact is not None
+    _target(risk_identified()).when(ask(closed(50))).refused(Rule.CLOSURE_CRITERIA_NOT_MET)
 
 
 def test_a_member_s_plan_does_not_speak_for_the_group() -> None:
