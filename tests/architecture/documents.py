@@ -145,11 +145,12 @@ def rules() -> str:
 
 
 def _pinned_by(rule: str) -> str:
-    """The unit test that speaks of the rule most; a rule without one fails the build."""
+    """The test that speaks of the rule most; a rule without one fails the build."""
     spoken = re.compile(rf"[\"'` ]{re.escape(rule)}[\"'` :]")
     counted = {
         file.name: len(spoken.findall(file.read_text("utf-8")))
-        for file in sorted((_DOCS.parent / "tests" / "unit").glob("test_*.py"))
+        for folder in ("unit", "contract")
+        for file in sorted((_DOCS.parent / "tests" / folder).glob("test_*.py"))
     }
     best = max(counted, key=counted.__getitem__)
     if not counted[best]:
