@@ -75,9 +75,11 @@ def fold(
     policies = policies or (shipped(),)
     if known is not None:
         files = {stream: [e for e in entries if e.recorded_at <= known] for stream, entries in files.items()}
-    cases = {stream: _begun(stream, entries, policies) for stream, entries in files.items()}
+    counting = {stream: corrections(entries) for stream, entries in files.items()}
+    cases = {stream: _begun(stream, entries, counting[stream], policies) for stream, entries in files.items()}
     faults: dict[UUID, Refusal | Malformed] = {}
-    for step in sorted(_steps(files), key=lambda step: step.key):
+    steps = [step for stream, entries in files.items() for step in _steps(entries, counting[stream])]
+    for step in sorted(steps, key=lambda step: step.key):
         if until is None or step.at <= until:
             _advance(cases, step, faults)
     return Folded(cases, faults)
@@ -118,7 +120,8 @@ def complaint_after_closure(files: Files, entry: Entry) -> UUID | None:
     """A complaint recorded as one of the open case that a late closing would turn into one since closure."""
     if not isinstance(entry.action, Closed):
         return None
-    for step in sorted(_steps({entry.stream: files[entry.stream]}), key=lambda step: step.key):
+    entries = files[entry.stream]
+    for step in sorted(_steps(entries, corrections(entries)), key=lambda step: step.key):
         if step.key > entry.step.key:
             if isinstance(step.action, Reopened):
                 return None
@@ -130,10 +133,10 @@ def complaint_after_closure(files: Files, entry: Entry) -> UUID | None:
 # Corrections ------------------------------------------------------------------------------------------------------
 
 
-def corrections(entries: Iterable[Entry]) -> Mapping[UUID, Entry]:
+def corrections(entries: Sequence[Entry]) -> Mapping[UUID, Entry]:
     """Of each corrected action the correction that counts: the last one that was not itself retracted."""
     counting: dict[UUID, Entry] = {}
-    for entry in reversed(list(entries)):
+    for entry in reversed(entries):
         correction = entry.action
         if isinstance(correction, Corrected) and not _is_retracted(counting, correction.action_id):
             counting.setdefault(correction.action, entry)
@@ -169,21 +172,21 @@ def _last_word(action_id: UUID, counting: Mapping[UUID, Entry]) -> Entry | None:
     return word
 
 
-def _steps(files: Files) -> Iterable[Step]:
-    for entries in files.values():
-        counting = corrections(entries)
-        for entry in entries:
-            if not isinstance(entry.action, Corrected) and (step := standing(entry, counting)):
-                yield step
+def _steps(entries: Sequence[Entry], counting: Mapping[UUID, Entry]) -> Iterable[Step]:
+    """The actions of a stream as they stand."""
+    if not counting:
+        return [entry.step for entry in entries]
+    stand = [standing(entry, counting) for entry in entries if not isinstance(entry.action, Corrected)]
+    return [step for step in stand if step]
 
 
-def _begun(stream: UUID, entries: Sequence[Entry], policies: Policies) -> Case:
+def _begun(stream: UUID, entries: Sequence[Entry], counting: Mapping[UUID, Entry], policies: Policies) -> Case:
     """The case before anything is folded: what its opening says of it, and how far its stream is known."""
     if not entries:
         return Case(stream)
     first, last = entries[0], entries[-1]
-    counting = corrections(entries)
-    step = standing(first, counting) or first.step
+    opening = standing(first, counting)
+    step = opening or first.step
     policy, in_time = in_force(policies, step.at)
     return Case(
         stream,
@@ -198,8 +201,8 @@ def _begun(stream: UUID, entries: Sequence[Entry], policies: Policies) -> Case:
         opened_at=step.at,
         policy=policy,
         judged_by_first=not in_time,
-        void=standing(first, counting) is None,
-        voided=tuple(_voided(entries, counting)),
+        void=opening is None,
+        voided=tuple(_voided(entries, counting)) if counting else (),
         corrected={action_id: word.action.action_id for action_id, word in counting.items()},
         last={e.action.name: (e.version, e.action.occurred_at) for e in entries if isinstance(e.action, Corrected)},
     )
@@ -239,14 +242,13 @@ def _advance(cases: dict[UUID, Case], step: Step, faults: dict[UUID, Refusal | M
 
 def _grade(cases: dict[UUID, Case], step: Step) -> None:
     """Judge anew the case whose facts moved, and the one that it is merged into or was parted from."""
-    concerned = {step.stream}
-    if case := cases[step.stream].merged:
-        concerned.add(case.action.case)
-    if isinstance(step.action, Linked | Unlinked) and step.action.kind == "merged_into":
-        concerned.add(step.action.case)
-    for case_id in concerned & cases.keys():
-        if cases[case_id].policy:
-            cases[case_id] = graded(cases[case_id], cases, step)
+    case = cases[step.stream]
+    cases[step.stream] = graded(case, cases, step)
+    other = case.merged.action.case if case.merged else None
+    if isinstance(step.action, Linked | Unlinked):
+        other = step.action.case if step.action.kind == "merged_into" else None
+    if other and (target := cases.get(other)) and target.version:
+        cases[other] = graded(target, cases, step)
 
 
 def rule_of(fault: Refusal | Malformed) -> str:
@@ -286,6 +288,8 @@ def _part(cases: dict[UUID, Case], step: Step) -> None:
 def _share(cases: dict[UUID, Case], stream: UUID) -> None:
     """What was just done about a complaint is known to both the target and the case that received it."""
     case = cases[stream]
+    if not case.merged and not case.members:
+        return
     if case.merged and (target := cases.get(case.merged.action.case)):
         cases[target.case_id] = _counting(target, {**target.complaints, **case.complaints})
     for member in case.members:
