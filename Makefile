@@ -34,7 +34,7 @@ bench: setup
 	$(BIN)/python -m tests.bench
 
 soak: setup
-	ANJUAN_SOAK=1 $(BIN)/python -m pytest -q tests/e2e
+	ANJUAN_SOAK=1 $(BIN)/python -m pytest -q tests/e2e tests/property
 
 docs: setup
 	$(BIN)/python -m tests.architecture.documents

@@ -125,6 +125,10 @@ _FAULTS: Mapping[str, tuple[str, str]] = {
         "replacement 与 retract 须且只能给出其一",
         "give either replacement or retract",
     ),
+    "corrects_a_correction": (
+        "更正之更正只能撤回, 再更正原动作",
+        "a correction of a correction can only be retracted; then correct the action itself",
+    ),
     "not_correctable": ("该字段不可更正", "this field cannot be corrected"),
     "number_malformed": ("须为非负整数或十进制字符串", "must be a whole number or a decimal string, 0 or more"),
     "clause_missing": ("缺少条款号", "the clause is missing"),

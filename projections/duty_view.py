@@ -80,7 +80,7 @@ def _emergency(case: Case) -> Iterator[Subject]:
 
 
 def _closures(case: Case, rule: Duty) -> Iterator[Subject]:
-    if case.stage != "complaint":
+    if case.stage != "complaint" and not case.complaints:
         # A risk or warning that never became a complaint has nobody to answer for.
         return
     for cycle in (*case.cycles, case.cycle):

@@ -44,6 +44,9 @@ def correct(command: Correct, target: Target, at: datetime, new_id: Callable[[],
     replaced = tuple(sorted(patch))
     if isinstance(target.action, Corrected):
         _refuse(patch, lambda name: name not in _OF_A_CORRECTION)
+        if target.action.action != target.action.root:
+            # What it replaced was a correction's own words, which are not kept: it can be retracted, and said anew.
+            raise Malformed([Fault("/replacement", "corrects_a_correction")])
         whole = merge_patch(_said(target.action), patch)
         about["reason"] = whole.get("reason") or command.reason
         if whole.get("retract") and whole.get("replacement") is None:
@@ -51,7 +54,8 @@ def correct(command: Correct, target: Target, at: datetime, new_id: Callable[[],
         patch = whole.get("replacement")
         if whole.get("retract") or not isinstance(patch, dict):
             raise Malformed([Fault("/replacement", "replacement_or_retract")])
-    becomes = _patched(target, patch, at, shape)
+    # What the action should have said lies no further ahead than it might have been recorded with.
+    becomes = _patched(target, patch, target.recorded_at, shape)
     return Corrected(replaced=replaced, becomes=Becomes.of(becomes), **about, **said)
 
 

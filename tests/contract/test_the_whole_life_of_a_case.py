@@ -238,3 +238,26 @@ async def test_a_time_that_makes_an_action_what_it_is_cannot_be_corrected_away(h
     for name in ("obtained_at", "occurred_at"):
         refused = await told.tried("corrected", action=opening, replacement={name: None}, reason="x")
         assert refused.json()["errors"][0]["pointer"] == "/replacement/obtained_at"
+
+
+async def test_a_correction_of_a_correction_s_correction_is_retracted_not_patched(house: House) -> None:
+    told = await story(house)
+    wrong = await told.act("assessed", facts={"compensation": "1.00"})
+    last = wrong
+    for amount in ("2.00", "3.00"):
+        patch: dict[str, Any] = {"facts": {"compensation": amount}}
+        patch = patch if last is wrong else {"replacement": patch}
+        last = await told.act("corrected", action=last["action_id"], replacement=patch, reason="再改")
+    refused = await told.tried("corrected", action=last["action_id"], replacement={"reason": "x"}, reason="x")
+    assert refused.json()["errors"][0]["pointer"] == "/replacement"
+    assert (await told.seen())["facts"] == {"compensation": "3.00"}
+    await told.act("corrected", action=last["action_id"], retract=True, reason="撤回")
+    assert (await told.seen())["facts"] == {"compensation": "2.00"}
+
+
+async def test_a_correction_moves_no_action_past_its_own_recording(house: House) -> None:
+    told = await story(house)
+    noted = await told.act("noted", day(3), text="备注")
+    later = {"occurred_at": "2099-01-01T00:00:00Z"}
+    refused = await told.tried("corrected", action=noted["action_id"], replacement=later, reason="x")
+    assert (refused.status_code, refused.json()["code"]) == (422, "in_the_future")
