@@ -110,6 +110,12 @@ def test_the_open_lower_bound_leaves_costs_below_two_million_undetermined_and_no
     }
 
 
+def test_a_hundred_households_are_not_fewer_than_a_hundred() -> None:
+    """`A-2.1`, clause 7: its upper bound is excluded, whatever else is met."""
+    met = {homes: "A-2.1" in of(known(complaining=homes)).met for homes in (59, 60, 99, 100, 101)}
+    assert met == {59: False, 60: True, 99: True, 100: False, 101: False}
+
+
 def test_six_parts_that_floats_add_up_wrongly_make_exactly_two_million() -> None:
     parts = ("81127.88", "498717.29", "223267.96", "484179.99", "477272.72", "235434.16")
     assert sum(map(float, parts)) < 2_000_000
