@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tests.bench.measuring import Contender, Report, Spread
 
-_PARTS = ("appends", "http", "long_cases")
+_PARTS = ("appends", "http", "long_cases", "policy")
 
 
 def main() -> None:
@@ -31,6 +31,8 @@ def _measure(part: str) -> Callable[[], Report]:
         from tests.bench.appends import measure
     elif part == "long_cases":
         from tests.bench.long_cases import measure
+    elif part == "policy":
+        from tests.bench.policy import measure
     else:
         from tests.bench.http import measure
     return measure
