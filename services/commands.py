@@ -530,6 +530,16 @@ class DescribeProject(Body):
     valid_from: Instant | None = None
 
 
+class AskImpact(Body):
+    """A draft of the policy, and the cases to try it on: opened from `from` on and before `to`, in these regions."""
+
+    policy: dict[str, Any]
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+    regions: Annotated[tuple[RegionCode, ...], Field(max_length=1000)] = ()
+
+
+IMPACT = TypeAdapter(AskImpact)
 ACTION = TypeAdapter[AnyAction](ActionCommand)
 OPENING = TypeAdapter(OpenCase)
 REGION = TypeAdapter(DescribeRegion)
