@@ -434,7 +434,8 @@ class Correct(Command):
         return self
 
 
-AnyAction = (
+# What can be made without looking anything up: a correction needs the action that it corrects.
+Plain = (
     Warn
     | Receive
     | Chase
@@ -455,8 +456,8 @@ AnyAction = (
     | Link
     | Unlink
     | Note
-    | Correct
 )
+AnyAction = Plain | Correct
 ActionCommand = Annotated[AnyAction, Field(discriminator="type")]
 
 
