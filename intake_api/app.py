@@ -114,6 +114,17 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         _route("GET", "/v1/policies", policies.list_policies, "PolicyPage", _READ),
         _route("GET", "/v1/policies/{version}", policies.get_policy, "PublishedPolicy", _READ),
         _route("POST", "/v1/policies", policies.publish_policy, "PublishedPolicy", (200, 201, *_WRITE), "Policy"),
+        _route(
+            "POST",
+            "/v1/policies/impact",
+            policies.impact_of_policy,
+            "Impact",
+            (200, 202, *_BATCH),
+            "AskImpact",
+            extra={"parameters": []},
+        ),
+        _route("GET", "/v1/jobs/{job_id}", policies.get_job, "ShownJob", _READ),
+        _route("GET", "/v1/jobs/{job_id}/result", policies.get_job_result, None, _READ),
         _route("GET", "/v1/problems", system.list_problems, None, (200,), open_to_all=True),
         _route("GET", "/livez", system.livez, None, (200,), open_to_all=True),
         _route("GET", "/readyz", system.readyz, None, (200, 503), open_to_all=True),
@@ -175,6 +186,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         forgetting = asyncio.create_task(_forget_old_answers(services))
         watching = asyncio.create_task(_watch_policies(services))
         yield
+        await services.jobs.stop()
         for task in (forgetting, watching):
             task.cancel()
         # One that is in the middle of a look into the database ends before its connections are closed.

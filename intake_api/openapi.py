@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from grading_engine.policy import Policy
 from intake_api.problems import CODES
-from services.commands import AnyAction, Category, Channel, DescribeProject, DescribeRegion, OpenCase
+from services.commands import AnyAction, AskImpact, Category, Channel, DescribeProject, DescribeRegion, OpenCase
 from services.instants import Instant
 
 ACTION_BODIES = get_args(AnyAction)
@@ -448,6 +448,52 @@ class PolicyPage(Shown):
     next_cursor: None
 
 
+class Total(Shown):
+    """How many cases of a region have a grade, by the document in force and by the draft."""
+
+    region: str
+    grade: str
+    before: int
+    after: int
+
+
+class ShownVerdict(Shown):
+    """A case's grade and duties, by one document."""
+
+    grade: str
+    criteria: list[str]
+    duties: list[str]
+
+
+class ShownDifference(Shown):
+    """A case whose grade or duties would differ."""
+
+    case_id: str
+    case_no: str
+    region: str
+    opened_at: Instant
+    before: ShownVerdict
+    after: ShownVerdict
+
+
+class Impact(Shown):
+    """What a draft would change."""
+
+    cases: int
+    differing: int
+    totals: list[Total]
+    items: list[ShownDifference]
+
+
+class ShownJob(Shown):
+    """How far longer work has come; `progress` in percent."""
+
+    job_id: str
+    state: Literal["running", "done", "failed"]
+    progress: int
+    result_url: str | None
+
+
 class RegionPage(Shown):
     """All regions."""
 
@@ -500,6 +546,8 @@ SHOWN = (
     ProjectPage,
     PolicyPage,
     PublishedPolicy,
+    Impact,
+    ShownJob,
     Problem,
 )
 _REF = "#/components/schemas/{model}"
@@ -604,7 +652,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         return app.openapi_schema
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem, Policy)
+    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem, Policy, AskImpact)
     bodies = [(body, "validation") for body in said]
     _, defined = models_json_schema(
         [*bodies, *((shown, "serialization") for shown in SHOWN)],  # type: ignore[list-item]
@@ -659,7 +707,7 @@ def answers(model: str | None, *statuses: int) -> dict[int | str, dict[str, Any]
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
     found: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        content = problem if status >= 400 else _content(model, status)
+        content = problem if status >= 400 else _content("ShownJob" if status == 202 else model, status)
         found[status] = {"description": _SAID.get(status, "Problem"), "content": content}
     return found
 
@@ -670,4 +718,4 @@ def _content(model: str | None, status: int) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": _REF.format(model=model)}}}
 
 
-_SAID = {200: "OK", 201: "Stored", 304: "Not modified"}
+_SAID = {200: "OK", 201: "Stored", 202: "Under way", 304: "Not modified"}

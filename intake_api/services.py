@@ -15,6 +15,7 @@ from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
 from services.identifiers import parse_case_no, parse_uuid
+from services.jobs import Jobs
 from services.policies import PolicyBook
 from services.registrar import Registrar
 from services.settings import Settings
@@ -35,6 +36,7 @@ class Services:
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
+        self.jobs = Jobs(self.log, self.now)
         self.deadlines = Deadlines()
         self.epoch = 1
 

@@ -1,9 +1,10 @@
 """What a draft of the policy would change: each case of a period judged by the document in force and by the draft."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from grading_engine.policy import Policy
@@ -14,7 +15,9 @@ from services.docket import Entry, Files, Policies, fold, linked_streams
 from services.event_log import EventLog
 from services.events import ACTIONS
 
-_PAGE = 5_000
+_PAGE = 2_000
+# Cases judged before others have a turn: some milliseconds.
+_AT_ONCE = 50
 _NOBODY: Regions = {}
 
 
@@ -105,6 +108,51 @@ def impact(groups: Sequence[Files], policies: Policies, draft: Policy, period: P
             if found:
                 differences.append(found)
     return Impact(count, differences, before, after)
+
+
+def shown(found: Impact) -> dict[str, Any]:
+    """The report as an answer: totals per region and grade, then each case that would differ."""
+    totals = [
+        {"region": region, "grade": code, "before": found.before[region, code], "after": found.after[region, code]}
+        for region, code in sorted({*found.before, *found.after})
+    ]
+    items = [
+        {
+            "case_id": one.case_id,
+            "case_no": one.case_no,
+            "region": one.region,
+            "opened_at": one.opened_at,
+            "before": {"grade": one.grade_before, "criteria": one.criteria_before, "duties": one.duties_before},
+            "after": {"grade": one.grade_after, "criteria": one.criteria_after, "duties": one.duties_after},
+        }
+        for one in found.differences
+    ]
+    return {"cases": found.cases, "differing": len(items), "totals": totals, "items": items}
+
+
+async def over_ledger(
+    log: EventLog, policies: Policies, draft: Policy, period: Period, now: datetime, told: Callable[[int, int], None]
+) -> Impact:
+    """Read the whole ledger and judge its cases, giving way to others in between; `told` how far it has come."""
+    head = await log.read.head()
+    files: Files = {}
+    async for position, grown in files_of(log):
+        files = grown
+        # Reading is about half of it.
+        told(position, 2 * max(head.position, position))
+    groups = dockets(files)
+    total = Impact(0, [], Counter(), Counter())
+    for start in range(0, len(groups), _AT_ONCE):
+        part = impact(groups[start : start + _AT_ONCE], policies, draft, period, now)
+        total = Impact(
+            total.cases + part.cases,
+            [*total.differences, *part.differences],
+            total.before + part.before,
+            total.after + part.after,
+        )
+        told(len(groups) + start, 2 * len(groups))
+        await asyncio.sleep(0)
+    return total
 
 
 def _difference(case: Case, other: Case, now: datetime) -> Difference | None:

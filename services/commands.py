@@ -434,7 +434,8 @@ class Correct(Command):
         return self
 
 
-AnyAction = (
+# What can be made without looking anything up: a correction needs the action that it corrects.
+Plain = (
     Warn
     | Receive
     | Chase
@@ -455,8 +456,8 @@ AnyAction = (
     | Link
     | Unlink
     | Note
-    | Correct
 )
+AnyAction = Plain | Correct
 ActionCommand = Annotated[AnyAction, Field(discriminator="type")]
 
 
@@ -530,6 +531,16 @@ class DescribeProject(Body):
     valid_from: Instant | None = None
 
 
+class AskImpact(Body):
+    """A draft of the policy, and the cases to try it on: opened from `from` on and before `to`, in these regions."""
+
+    policy: dict[str, Any]
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+    regions: Annotated[tuple[RegionCode, ...], Field(max_length=1000)] = ()
+
+
+IMPACT = TypeAdapter(AskImpact)
 ACTION = TypeAdapter[AnyAction](ActionCommand)
 OPENING = TypeAdapter(OpenCase)
 REGION = TypeAdapter(DescribeRegion)

@@ -26,6 +26,7 @@ from services.commands import (
     OfficialBody,
     OpenCase,
     OperatorBody,
+    Plain,
     ProposePlan,
     Receive,
     RecordLesson,
@@ -72,29 +73,6 @@ from services.instants import format_instant
 from services.rules import Fault, Malformed
 
 NewId = Callable[[], UUID]
-# What can be made without looking anything up: a correction needs the action that it corrects.
-Plain = (
-    Warn
-    | Receive
-    | Chase
-    | AttemptContact
-    | Respond
-    | Assess
-    | Escalate
-    | StartEmergency
-    | ProposePlan
-    | ApprovePlan
-    | AnswerPlan
-    | Close
-    | Reopen
-    | Blame
-    | Sanction
-    | RecordLesson
-    | ApplyLesson
-    | Link
-    | Unlink
-    | Note
-)
 
 
 def open_case(command: OpenCase, at: datetime, new_id: NewId) -> Action:

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from intake_api import bodies
 from services.case import Case, Complaint
-from services.commands import ACTION, OPENING, Correct, Link, Unlink
+from services.commands import ACTION, OPENING, Correct, Link, Plain, Unlink
 from services.corrections import Target, body_of, correct
-from services.decide import Plain, make, open_case
+from services.decide import make, open_case
 from services.docket import Entry, Files, fold
 from services.events import (
     Action,

@@ -2,8 +2,7 @@
 
 import asyncio
 import csv
-from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,16 +16,14 @@ from rich.table import Table
 from grading_engine.policy import Policy, read
 from grading_engine.soundness import DocumentFault, examined
 from intake_api.services import Services
-from projections.impact import Difference, Impact, Period, dockets, files_of, impact
+from projections.impact import Difference, Impact, Period, over_ledger
 from services.caller import Caller
-from services.docket import Files
 from services.event_log import Unavailable
 from services.instants import parse_instant
 from services.rules import Malformed
 from services.settings import Settings
 
 _ADMIN = Caller("command-line", "admin", "group", frozenset({"*"}), float("inf"))
-_AT_ONCE = 2_000
 
 
 class NotPublished(Exception):
@@ -85,26 +82,13 @@ async def _impact(settings: Settings, url: str, draft: Policy, period: Period) -
     with Progress(*columns, console=Console(stderr=True)) as progress:
         async with services.log:
             await services.policies.refresh()
-            head = await services.log.read.head()
-            reading = progress.add_task("reading", total=head.position)
-            files: Files = {}
-            async for position, grown in files_of(services.log):
-                files = grown
-                progress.update(reading, completed=position)
-        groups = dockets(files)
-        judging = progress.add_task("judging", total=len(groups))
-        total = Impact(0, [], Counter(), Counter())
-        now = datetime.now(UTC)
-        for start in range(0, len(groups), _AT_ONCE):
-            part = impact(groups[start : start + _AT_ONCE], services.policies.policies, draft, period, now)
-            total = Impact(
-                total.cases + part.cases,
-                [*total.differences, *part.differences],
-                total.before + part.before,
-                total.after + part.after,
-            )
-            progress.advance(judging, min(_AT_ONCE, len(groups) - start))
-    return total
+            judging = progress.add_task("judging", total=None)
+
+            def told(done: int, total: int) -> None:
+                progress.update(judging, completed=done, total=total)
+
+            policies = services.policies.policies
+            return await over_ledger(services.log, policies, draft, period, services.now(), told)
 
 
 def _print(found: Impact, report: Path, seconds: float) -> None:

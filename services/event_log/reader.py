@@ -158,10 +158,7 @@ class Reader:
     async def forget_answers_before(self, instant: datetime) -> None:
         """Drop idempotency keys stored before an instant (they are kept 90 days)."""
 
-        async def ask(connection: Connection) -> None:
-            await connection.execute(sql.FORGET_OLD_ANSWERS, [instant])
-
-        await self.look(ask)
+        await self.do(sql.FORGET_OLD_ANSWERS, [instant])
 
     async def rows(self, statement: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         """Any other question of the read side."""
@@ -170,6 +167,14 @@ class Reader:
             return await (await connection.execute(statement, parameters, binary=True)).fetchall()
 
         return await self.look(ask)
+
+    async def do(self, statement: str, parameters: Sequence[object]) -> None:
+        """A statement beside the ledger that gives no rows."""
+
+        async def ask(connection: Connection) -> None:
+            await connection.execute(statement, parameters)
+
+        await self.look(ask)
 
     async def _records(self, statement: str, parameters: Sequence[object]) -> list[Record]:
         return [Record(*row) for row in await self.rows(statement, parameters)]

@@ -123,6 +123,20 @@ DATA_KEYS = Table(
     comment="Keys of persons, complaints and cases, wrapped by the master key. Destroying one erases what it sealed.",
 )
 
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("job_id", Uuid, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("result", LargeBinary),
+    Column("started_at", _INSTANT, nullable=False),
+    Column("seen_at", _INSTANT, nullable=False),
+    comment="Longer work: how far it has come, when it was last seen at work, and what came of it.",
+)
+
 TRACKING = Table(
     "tracking",
     METADATA,

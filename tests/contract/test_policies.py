@@ -1,11 +1,18 @@
 """Versions of the regulation: published once, sound, never backwards; a case is judged by the one of its opening."""
 
+import asyncio
+import json
+from base64 import urlsafe_b64decode
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from intake_api import policies
+from projections.impact import Impact
+from services.identifiers import parse_uuid
 from tests.contract.house import Caller, House, codes
 from tests.unit.test_policy_documents import document
 
@@ -21,6 +28,13 @@ def draft(effective_from: datetime, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def admin(house: House) -> Caller:
     return house.caller("admin")
+
+
+def _subject(caller: Caller) -> str:
+    """Whose token it is, read off the token itself."""
+    payload = caller.token.split(".")[1]
+    found: str = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
+    return found
 
 
 def soon(**later: float) -> datetime:
@@ -88,3 +102,75 @@ async def test_a_case_is_judged_by_the_version_of_its_opening(house: House, admi
     old = await agent.case(region, obtained_at="2020-01-01T00:00:00Z")
     explained = (await agent.get(f"/v1/cases/{old['case_id']}/grade")).json()
     assert (explained["policy_version"], explained["opened_before_first_policy"]) == ("V1.0", True)
+
+
+async def test_a_draft_is_tried_on_the_cases_that_are_there_and_writes_nothing(house: House, admin: Caller) -> None:
+    region = await house.region()
+    agent = house.agent(region)
+    case = await agent.case(region, household="1-1")
+    other = await agent.case(region, obtained_at="2026-02-01T00:00:00Z", household="2-2")
+    made = draft(soon(days=700))
+    made["grades"][1]["criteria"][0]["when"]["at_least"]["value"] = 1
+    before = (await agent.get(f"/v1/cases/{case['case_id']}")).headers["ledger-position"]
+    asked = {"policy": made, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z", "regions": [region]}
+    response = await admin.post("/v1/policies/impact", asked, None)
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert (found["cases"], found["differing"]) == (1, 1)
+    (item,) = found["items"]
+    assert (item["case_no"], item["before"]["grade"], item["after"]["criteria"]) == (
+        case["case_no"],
+        "ungraded",
+        ["A-2.1"],
+    )
+    assert item["before"]["duties"] == item["after"]["duties"]
+    assert found["totals"] == [
+        {"region": region, "grade": "A-2", "before": 0, "after": 1},
+        {"region": region, "grade": "ungraded", "before": 1, "after": 0},
+    ]
+    assert other["case_no"] != item["case_no"]
+    assert (await agent.get(f"/v1/cases/{case['case_id']}")).headers["ledger-position"] == before
+    listed = (await admin.get("/v1/policies")).json()["items"]
+    assert made["version"] not in [one["version"] for one in listed]
+
+
+async def test_an_unsound_draft_is_refused_within_the_question(admin: Caller) -> None:
+    made = draft(soon())
+    made["duties"][0]["met_by"] = "blamed"
+    refused = (await admin.post("/v1/policies/impact", {"policy": made}, None)).json()
+    assert refused["errors"][0]["pointer"] == "/policy/duties/0/met_by"
+
+
+async def test_longer_work_is_a_job_that_only_who_began_it_is_told_of(
+    house: House, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "_AT_ONCE", 0.0)
+    gate = asyncio.Event()
+
+    async def slow(*_: Any) -> Impact:
+        await gate.wait()
+        return Impact(0, [], Counter(), Counter())
+
+    monkeypatch.setattr(policies, "over_ledger", slow)
+    begun = await admin.post("/v1/policies/impact", {"policy": draft(soon())}, None)
+    assert (begun.status_code, begun.json()["state"]) == (202, "running")
+    path = begun.headers["location"]
+    assert codes([await house.caller("admin").get(path), await admin.get(f"{path}/result")]) == ["not_found"] * 2
+    gate.set()
+    job_id = parse_uuid(begun.json()["job_id"])
+    assert job_id
+    await house.services.jobs.settled(job_id, _subject(admin), 5)
+    told = (await admin.get(path)).json()
+    assert (told["state"], told["progress"], told["result_url"]) == ("done", 100, f"{path}/result")
+    assert (await admin.get(told["result_url"])).json()["cases"] == 0
+
+
+async def test_a_job_whose_process_died_is_told_as_failed(house: House, admin: Caller) -> None:
+    jobs = house.services.jobs
+    job_id = await jobs.start("test", "somebody", lambda _: asyncio.sleep(0, b""))
+    await jobs.settled(job_id, "somebody", 5)
+    ago = house.services.now() - timedelta(minutes=1)
+    await house.services.log.read.do("UPDATE jobs SET state = 'running', seen_at = %b WHERE job_id = %b", [ago, job_id])
+    found = await jobs.look(job_id, "somebody")
+    assert found is not None
+    assert found.state == "failed"

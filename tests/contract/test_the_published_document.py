@@ -109,6 +109,10 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
     assert codes([await admin.get(asked) for asked in ("/v1/policies", "/v1/policies/V1.0")]) == [200, 200]
     published = {**document(), "version": "V-seen", "effective_from": "2099-01-01T00:00:00Z"}
     assert codes([await admin.post("/v1/policies", published)]) == [201]
+    draft = await admin.post("/v1/policies/impact", {"policy": {**published, "version": "V-tried"}}, None)
+    assert draft.status_code == 200
+    job_id = str((await house.services.log.read.rows("SELECT max(job_id::text) FROM jobs", []))[0][0])
+    assert codes([await admin.get(f"/v1/jobs/{job_id}{rest}") for rest in ("", "/result")]) == [200, 200]
     for asked in ("/v1/regions", "/v1/projects", f"/v1/regions/{region}", f"/v1/projects/{region}-1"):
         assert codes([await admin.get(asked)]) == [200]
     for asked in ("/livez", "/readyz", "/metrics", "/openapi.json", "/v1/problems"):
