@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from grading_engine.facts import FLAGS, Facts
-from grading_engine.grades import UNGRADED, judged, level, names, number
+from grading_engine.grades import UNGRADED, grade, judged, level, names, number
 from grading_engine.policy import Bound, Condition, Criterion, Policy
 from services.case import Case, GradeChange, Turn
 from services.grading import facts_of
@@ -33,6 +35,9 @@ def explained(case: Case, cases: Mapping[UUID, Case]) -> dict[str, Any]:
     """The level with every criterion, the history of levels, and which document judged."""
     policy = case.judged_by
     facts = facts_of(case, cases)
+    if case.grading is None:
+        # Nothing that moves facts was folded: its opening was taken back.
+        case = replace(case, grading=grade(facts, policy))
     return {
         **(brief(case) or {}),
         "deciding": case.grading.criteria if case.grading else (),

@@ -128,3 +128,10 @@ async def test_the_concentrated_warranty_ends_six_months_after_handover_that_day
     manager = house.manager(region)
     told = Story(manager, await manager.case(region, obtained_at="2025-05-01T00:00:00Z"))
     assert (await told.seen(f"?as_of={as_of}"))["in_concentrated_warranty"] is WARRANTY[as_of]
+
+
+async def test_a_void_case_has_an_explanation_too(house: House) -> None:
+    told = await story(house)
+    opening = (await told.caller.get(f"{told.path}/actions")).json()["items"][0]
+    await told.act("corrected", action=opening["action_id"], retract=True, reason="误建")
+    assert ((await told.seen())["grade"], (await _explained(told))["code"]) == (None, "ungraded")
