@@ -441,8 +441,11 @@ class Desk:
         What happened after all of its type is new: that answers nearly every action.
         """
         if sitting.files is None:
-            last = sitting.case.last.get(action.name)
-            if last is None or last[1] < action.occurred_at:
+            case = sitting.case
+            last = case.last.get(action.name)
+            # A cycle or a link that is over is no longer repeated without a time, but was told all the same.
+            is_over = last is None and (case.cycles or action.name in ("linked", "unlinked"))
+            if not is_over and (last is None or last[1] < action.occurred_at):
                 return None
             await self._fetch(sitting)
         assert sitting.files is not None

@@ -1,6 +1,6 @@
 """One case from the first risk to the applied lesson, over HTTP; every answer passes before the judge."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -261,3 +261,17 @@ async def test_a_correction_moves_no_action_past_its_own_recording(house: House)
     later = {"occurred_at": "2099-01-01T00:00:00Z"}
     refused = await told.tried("corrected", action=noted["action_id"], replacement=later, reason="x")
     assert (refused.status_code, refused.json()["code"]) == (422, "in_the_future")
+
+
+async def test_what_was_told_of_a_cycle_that_is_over_is_still_a_repeat(house: House) -> None:
+    told = await story(house)
+    await told.act("responded", day(2), complaints="all", contact_person=CONTACT)
+    plan = await told.act("plan_proposed", day(3), summary="重做")
+    await told.act("plan_approved", day(4), plan=plan["action_id"], approver=APPROVER)
+    await told.act("plan_answered", day(5), households=["3-1-201"], accepted=True)
+    # By a clock that runs ahead, so that it is not late when it is told again.
+    ahead = (datetime.now(UTC) + timedelta(minutes=2)).isoformat()
+    closed = await told.act("closed", ahead, decision="维修完成", recurrence_expected=False)
+    await told.act("reopened", reason="再漏")
+    again = await told.tried("closed", ahead, decision="维修完成", recurrence_expected=False)
+    assert (again.status_code, again.json().get("action", {}).get("action_id")) == (200, closed["action_id"])
