@@ -37,10 +37,6 @@ class Grading(NamedTuple):
     met: frozenset[str]
     mass: bool
 
-    @property
-    def is_graded(self) -> bool:
-        return self.code != UNGRADED
-
 
 @lru_cache(maxsize=10_000)
 def grade(facts: Facts, policy: Policy) -> Grading:

@@ -25,11 +25,6 @@ def is_working_day(day: date) -> bool:
     return bool(_china(day.year).is_working_day(day))
 
 
-def is_provisional(year: int) -> bool:
-    """Whether the year's make-up days are not known yet."""
-    return not any(day.year == year for day in _china(year).weekend_workdays)
-
-
 def end_of_working_day_after(start: datetime, days: int) -> datetime:
     """The last moment of the n-th working day after the day on which the clock started."""
     day = start.astimezone(_BEIJING).date()
