@@ -1,10 +1,10 @@
-"""Alembic's entry: the connection is handed in by `services.migrations`, the target is the ledger's own tables."""
+"""Alembic's entry: the connection is handed in by `services.migrations`, the target is every declared table."""
 
 from alembic import context
 
-from services.event_log.tables import METADATA
+from projections.tables import DECLARED
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=METADATA, compare_type=True, transaction_per_migration=True)
+context.configure(connection=connection, target_metadata=DECLARED, compare_type=True, transaction_per_migration=True)
 with context.begin_transaction():
     context.run_migrations()

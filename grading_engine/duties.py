@@ -19,6 +19,19 @@ class Proof(NamedTuple):
     known_at: datetime
 
 
+class Clock(NamedTuple):
+    """One duty's clock, as it is kept: what it shows follows from the time at which one looks.
+
+    `known_at`: when it became known here that it had started. `due_at` None: the document states no time.
+    """
+
+    started_at: datetime
+    known_at: datetime
+    due_at: datetime | None
+    proof: Proof | None
+    void: bool
+
+
 class Owed(NamedTuple):
     """One duty's clock. `due_at` None: the document states no time, so it is tracked and never overdue.
 
@@ -34,11 +47,21 @@ class Owed(NamedTuple):
     was_overdue: bool
 
 
+def clock(rule: Duty, started_at: datetime, known_at: datetime, proof: Proof | None, void: bool = False) -> Clock:
+    """The duty's clock under that rule."""
+    return Clock(started_at, known_at, due(rule, started_at), proof, void)
+
+
 def owed(
     rule: Duty, started_at: datetime, known_at: datetime, proof: Proof | None, now: datetime, void: bool = False
 ) -> Owed:
-    """The duty's clock at `now`. `known_at`: when it became known here that it had started."""
-    due_at = due(rule, started_at)
+    """The duty at `now`. `known_at`: when it became known here that it had started."""
+    return read(clock(rule, started_at, known_at, proof, void), now)
+
+
+def read(clock: Clock, now: datetime) -> Owed:
+    """What the clock shows at `now`."""
+    started_at, known_at, due_at, proof, void = clock
     met_at = proof.met_at if proof else None
     if void:
         return Owed(started_at, due_at, met_at, "void", 0, was_overdue=False)

@@ -183,14 +183,22 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
-        forgetting = asyncio.create_task(_forget_old_answers(services))
-        watching = asyncio.create_task(_watch_policies(services))
+        works = [
+            _forget_old_answers(services),
+            _watch_policies(services),
+            services.watch.run(),
+            services.log.read.listen(),
+        ]
+        if services.settings.follow:
+            works.append(services.follower.run())
+        tasks = [asyncio.create_task(work) for work in works]
         yield
         await services.jobs.stop()
-        for task in (forgetting, watching):
+        for task in tasks:
             task.cancel()
         # One that is in the middle of a look into the database ends before its connections are closed.
-        await asyncio.gather(forgetting, watching, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await services.views.close()
         stop_metrics()
 
 

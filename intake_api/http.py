@@ -1,7 +1,7 @@
 """One request and its answer: headers, language, body limits, query parameters, entity tags."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
@@ -104,8 +104,8 @@ class Call(Request):
             if not message.get("more_body"):
                 return b"".join(chunks)
 
-    def query(self, known: Sequence[str]) -> dict[str, list[str]]:
-        """The query's parameters, each with all its values; an unknown one is refused."""
+    def query(self, known: Collection[str] | None) -> dict[str, list[str]]:
+        """The query's parameters, each with all its values; one that is not `known` is refused (None: none is)."""
         found: dict[str, list[str]] = {}
         try:
             pairs = parse_qsl(
@@ -114,7 +114,7 @@ class Call(Request):
         except ValueError:
             raise UnknownParameter("invalid_parameter", "") from None
         for name, value in pairs:
-            if name not in known:
+            if known is not None and name not in known:
                 raise UnknownParameter("unknown_parameter", name[:64])
             if "\0" in value:
                 raise UnknownParameter("invalid_parameter", name)

@@ -17,6 +17,7 @@ from intake_api.http import (
     UnknownParameter,
     UnsupportedMediaType,
 )
+from intake_api.polled import ProjectionBehind
 from services.batch import NoSuchCase, OpenedTwice
 from services.desk import DuplicateReference, KeyReused, NotYours, StillRunning, VersionMismatch
 from services.event_log import Overloaded, Unavailable
@@ -78,10 +79,12 @@ CODES: Mapping[str, Code] = {
     "unknown_parameter": Code(422, "未知的查询参数", "Unknown query parameter"),
     "invalid_parameter": Code(422, "查询参数的值无效", "The value of a query parameter is not valid"),
     "overloaded": Code(503, "当前请求过多, 请稍后重试", "Too much at once: try again shortly"),
+    "projection_behind": Code(
+        503, "列表尚未更新到所求位置, 请稍后重试", "The lists have not come to that position yet: try again shortly"
+    ),
     "unavailable": Code(
         503, "暂时无法确认结果, 请以同一 Idempotency-Key 重试", "No answer in time: the same key tells the outcome"
     ),
-    "projection_behind": Code(503, "尚未更新到所要求的位置", "The position asked for is not reached yet"),
     "internal_error": Code(500, "服务内部错误", "Internal error"),
     **{rule.code: Code(409, rule.value.zh, rule.value.en) for rule in Rule},
 }
@@ -215,6 +218,8 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "duplicate_external_ref")
         case Overloaded():
             return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
+        case ProjectionBehind():
+            return problem(call, "projection_behind", headers=[(b"retry-after", b"1")])
         case Unavailable() | TimeoutError():
             return problem(call, "unavailable", headers=[(b"retry-after", b"2")])
         case _:

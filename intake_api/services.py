@@ -8,6 +8,12 @@ from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
+from intake_api.polled import Polled
+from projections.folding import Folder
+from projections.follower import Follower
+from projections.grams import Grams
+from projections.views import Views
+from projections.watch import Watch
 from services.caller import Caller
 from services.case import Case
 from services.casebook import Casebook
@@ -33,6 +39,13 @@ class Services:
         self.cases = Casebook(self.log, self.policies)
         self.directory = Directory(self.log)
         self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
+        self.watch = Watch(url)
+        self.grams = Grams(settings.key("ANJUAN_PHONE_KEY"))
+        self.follower = Follower(
+            url, self.log, Folder(self.log, self.vault, self.policies, self.grams), self.watch.moved
+        )
+        self.views = Views(url, self.watch, self.directory)
+        self.polled = Polled(self.watch, self.now)
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)

@@ -33,8 +33,12 @@ def encode(document: object) -> bytes:
 
 def head(case: Case, directory: Directory, at: datetime | None = None, known: datetime | None = None) -> dict[str, Any]:
     """The case without its arrays; people as the directory named them at `at`, as far as it was known by `known`."""
+    return {**own_head(case), **place(case.opened.project, directory, at or case.updated_at, known)}
+
+
+def own_head(case: Case) -> dict[str, Any]:
+    """The head as far as the case's own actions tell it."""
     opening = case.opened
-    project = _project(case, directory, at or case.updated_at, known)
     return {
         "case_id": case.case_id,
         "case_no": case.case_no,
@@ -43,21 +47,28 @@ def head(case: Case, directory: Directory, at: datetime | None = None, known: da
         "status": case.status,
         "region": case.region,
         "project": opening.project,
-        "city": project.fact.city if project else None,
-        "area": project.fact.area if project else None,
         "category": opening.category,
         "title": _opening_text(case, "title", opening.title),
         "household_count": len(case.households),
         "complaint_count": len(case.complaints),
         "grade": grade_view.brief(case),
         "escalation_level": case.escalation_level,
-        "responsible": _responsible(project),
-        "in_concentrated_warranty": in_concentrated_warranty(project.fact, at or case.updated_at) if project else None,
         "complaints_since_closure": case.complaints_since_closure,
         "external_ref": opening.external_ref,
         "opened_at": case.opened_at,
         "closed_at": _closed_at(case),
         "updated_at": case.updated_at,
+    }
+
+
+def place(code: str, directory: Directory, at: datetime | None, known: datetime | None = None) -> dict[str, Any]:
+    """What the directory tells of a case through its project."""
+    project = _project(code, directory, at, known)
+    return {
+        "city": project.fact.city if project else None,
+        "area": project.fact.area if project else None,
+        "responsible": _responsible(project),
+        "in_concentrated_warranty": in_concentrated_warranty(project.fact, at) if project else None,
     }
 
 
@@ -293,9 +304,9 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _project(
-    case: Case, directory: Directory, at: datetime | None, known: datetime | None
+    code: str, directory: Directory, at: datetime | None, known: datetime | None
 ) -> Entry[ProjectDescribed] | None:
-    entries = directory.projects.get(case.opened.project, ())
+    entries = directory.projects.get(code, ())
     if known:
         entries = tuple(entry for entry in entries if entry.recorded_at <= known)
     return in_force(entries, at) if entries and at else None

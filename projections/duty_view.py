@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from grading_engine.duties import Owed, Proof, owed
+from grading_engine.duties import Clock, Owed, Proof, clock, read
 from grading_engine.policy import Duty
 from services.case import Case, Kept
 from services.directory import Entry, in_force
 from services.events import RegionDescribed
-from services.vault import marked
+from services.vault import staff
 
 Regions = Mapping[str, tuple[Entry[RegionDescribed], ...]]
 
@@ -30,13 +30,53 @@ class Subject(NamedTuple):
     mechanism_started_at: datetime | None = None
 
 
+class Due(NamedTuple):
+    """One duty of a case: its rule, its clock, and what is told of it whatever the time is."""
+
+    rule: Duty
+    subject: Subject
+    clock: Clock
+    office: str
+
+    @property
+    def unit(self) -> str | None:
+        """Who owes it, where the case itself says so."""
+        return self.subject.unit if self.office == "obtaining_unit" else None
+
+
 def duties(case: Case, regions: Regions, now: datetime, known: datetime | None = None) -> list[dict[str, Any]]:
     """Every duty as it stands at `now`; who holds an office is told by the directory as known by `known`."""
     return [
-        _shown(case, rule, subject, owed(rule, *subject[1:4], now, subject.void), regions, now, known)
+        {
+            **told(case, one),
+            **stands(one.clock, now),
+            "owed_by": one.unit
+            if one.office == "obtaining_unit"
+            else holder(case.region, one.office, regions, now, known),
+        }
+        for one in dues(case)
+    ]
+
+
+def dues(case: Case) -> list[Due]:
+    """Every duty of the policy that judges the case, with its clock."""
+    category = case.opened.category
+    return [
+        Due(
+            rule,
+            subject,
+            clock(rule, subject.started_at, subject.known_at, subject.proof, subject.void),
+            rule.owed.in_category.get(category, rule.owed.by),
+        )
         for rule in case.judged_by.duties
         for subject in _subjects(case, rule)
     ]
+
+
+def stands(clock: Clock, now: datetime) -> dict[str, Any]:
+    """What depends on the time at which one looks."""
+    owed: Owed = read(clock, now)
+    return {"state": owed.state, "overdue_seconds": owed.overdue_seconds, "was_overdue": owed.was_overdue}
 
 
 def _subjects(case: Case, rule: Duty) -> Iterator[Subject]:
@@ -99,16 +139,9 @@ def _lesson(case: Case) -> Kept[Any] | None:
     return min((lesson.recorded for lesson in case.lessons.values()), key=lambda held: held.at, default=None)
 
 
-def _shown(
-    case: Case,
-    rule: Duty,
-    subject: Subject,
-    clock: Owed,
-    regions: Regions,
-    now: datetime,
-    known: datetime | None,
-) -> dict[str, Any]:
-    office = rule.owed.in_category.get(case.opened.category, rule.owed.by)
+def told(case: Case, one: Due) -> dict[str, Any]:
+    """What is told of a duty whatever the time is, and whoever holds the office."""
+    rule, subject, clock, office = one
     key = case.grading is not None and case.grading.key
     supervisor = rule.supervised_by.get("key") if key else None
     shown = {
@@ -119,13 +152,9 @@ def _shown(
         "household": subject.household,
         "started_at": clock.started_at,
         "due_at": clock.due_at,
-        "met_at": clock.met_at,
+        "met_at": clock.proof.met_at if clock.proof else None,
         "met_by": subject.met_by,
-        "state": clock.state,
-        "overdue_seconds": clock.overdue_seconds,
-        "was_overdue": clock.was_overdue,
         "clause": rule.clause,
-        "owed_by": subject.unit if office == "obtaining_unit" else _holder(case, office, regions, now, known),
         "owed_by_office": office,
         "supervised_by": supervisor or rule.supervised_by.get("all"),
     }
@@ -134,12 +163,12 @@ def _shown(
     return shown
 
 
-def _holder(case: Case, office: str, regions: Regions, now: datetime, known: datetime | None) -> Any:
+def holder(region: str, office: str, regions: Regions, now: datetime, known: datetime | None = None) -> Any:
     """Who holds the office at the instant, by name; the office itself while nobody is named."""
     if office != "regional_customer_relations_executive":
-        return case.region if office == "region" else office
-    entries = regions.get(case.region, ())
+        return region if office == "region" else office
+    entries = regions.get(region, ())
     if known:
         entries = tuple(entry for entry in entries if entry.recorded_at <= known)
     held = in_force(entries, now).fact.customer_relations_executive if entries else None
-    return marked("staff", case.case_id, 0, "", held.name) if held else office
+    return staff(held.name) if held else office

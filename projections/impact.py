@@ -11,7 +11,7 @@ from grading_engine.policy import Policy
 from projections.duty_view import Regions, duties
 from services.case import Case
 from services.casebook import entry_of
-from services.docket import Entry, Files, Policies, fold, linked_streams
+from services.docket import Entry, Files, Policies, fold, groups
 from services.event_log import EventLog
 from services.events import ACTIONS
 
@@ -71,29 +71,13 @@ async def files_of(log: EventLog) -> AsyncIterator[tuple[int, dict[UUID, list[En
         yield position, files
 
 
-def dockets(files: Files) -> list[Files]:
-    """The cases, those that were ever merged with one another together."""
-    left = dict(files)
-    found: list[Files] = []
-    while left:
-        stream = next(iter(left))
-        group: dict[UUID, Sequence[Entry]] = {}
-        wanted = {stream}
-        while wanted:
-            for one in wanted:
-                group[one] = left.pop(one, ())
-            wanted = {linked for entries in group.values() for linked in linked_streams(entries)} - group.keys()
-        found.append(group)
-    return found
-
-
-def impact(groups: Sequence[Files], policies: Policies, draft: Policy, period: Period, now: datetime) -> Impact:
+def impact(together: Sequence[Files], policies: Policies, draft: Policy, period: Period, now: datetime) -> Impact:
     """Judge each case twice. Nothing is written."""
     count = 0
     differences: list[Difference] = []
     before: Counter[tuple[str, str]] = Counter()
     after: Counter[tuple[str, str]] = Counter()
-    for files in groups:
+    for files in together:
         then = fold(files, policies=policies).docket
         concerned = [case for case in then.values() if case.version and period.holds(case)]
         if not concerned:
@@ -140,17 +124,17 @@ async def over_ledger(
         files = grown
         # Reading is about half of it.
         told(position, 2 * max(head.position, position))
-    groups = dockets(files)
+    together = groups(files)
     total = Impact(0, [], Counter(), Counter())
-    for start in range(0, len(groups), _AT_ONCE):
-        part = impact(groups[start : start + _AT_ONCE], policies, draft, period, now)
+    for start in range(0, len(together), _AT_ONCE):
+        part = impact(together[start : start + _AT_ONCE], policies, draft, period, now)
         total = Impact(
             total.cases + part.cases,
             [*total.differences, *part.differences],
             total.before + part.before,
             total.after + part.after,
         )
-        told(len(groups) + start, 2 * len(groups))
+        told(len(together) + start, 2 * len(together))
         await asyncio.sleep(0)
     return total
 

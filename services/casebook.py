@@ -10,6 +10,7 @@ from services.event_log import EventLog, Head, Record
 from services.events import (
     ACTIONS,
     Action,
+    DutyMissed,
     PolicyPublished,
     ProjectDescribed,
     RegionDescribed,
@@ -26,7 +27,7 @@ _KEPT_ENTRIES = 20_000
 def decoded_action(record: Record) -> Action:
     """The action in a record of a case's stream, texts sealed."""
     fact = decode(record.name, record.schema, record.body)
-    if isinstance(fact, RegionDescribed | ProjectDescribed | PolicyPublished):
+    if isinstance(fact, RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed):
         raise UnknownEvent(f"{record.name} in the stream of a case")
     return fact
 

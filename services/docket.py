@@ -320,3 +320,19 @@ def linked_streams(entries: Iterable[Entry]) -> set[UUID]:
         for entry in entries
         if isinstance(entry.action, Linked) and entry.action.kind in ("merged_into", "merged_from")
     }
+
+
+def groups(files: Files) -> list[Files]:
+    """The cases, those that were ever merged with one another together."""
+    left = dict(files)
+    found: list[Files] = []
+    while left:
+        stream = next(iter(left))
+        group: dict[UUID, Sequence[Entry]] = {}
+        wanted = {stream}
+        while wanted:
+            for one in wanted:
+                group[one] = left.pop(one, ())
+            wanted = {linked for entries in group.values() for linked in linked_streams(entries)} - group.keys()
+        found.append(group)
+    return found

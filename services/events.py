@@ -437,6 +437,26 @@ class ProjectDescribed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
         return None
 
 
+class DutyMissed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """逾期通报 (house rule; 4.3). A duty's time was over and it was not met; told once a duty, subject and cycle.
+
+    In the region's stream of notices, read by no verdict: a proof that is recorded later changes the duty, not this.
+    """
+
+    name: ClassVar[str] = "duty_missed"
+    schema: ClassVar[int] = 1
+
+    notice_id: UUID
+    duty: str
+    cycle: int
+    case_id: UUID
+    complaint_id: UUID | None = None
+    due_at: datetime
+
+    def about(self) -> UUID | None:
+        return None
+
+
 Action = (
     RiskIdentified
     | Warned
@@ -461,7 +481,7 @@ Action = (
     | Noted
     | Corrected
 )
-Entry = RegionDescribed | ProjectDescribed | PolicyPublished
+Entry = RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed
 Fact = Action | Entry
 
 # In the order in which actions of one instant are folded: the contract's table, openings first.

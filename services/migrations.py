@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.pool import NullPool
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "alembic"
@@ -45,12 +45,10 @@ def is_current(url: str) -> bool:
     return set(found) == set(ScriptDirectory.from_config(_config()).get_heads())
 
 
-def differences(url: str) -> list[object]:
-    """What Alembic would change to make the database equal the tables declared in code; empty when they agree."""
+def differences(url: str, declared: MetaData) -> list[object]:
+    """What Alembic would change to make the database equal the declared tables; empty when they agree."""
     from alembic.autogenerate import compare_metadata
-
-    from services.event_log.tables import METADATA
 
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
     with engine.connect() as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), METADATA))
+        return list(compare_metadata(MigrationContext.configure(connection, opts={"include_schemas": True}), declared))

@@ -162,6 +162,15 @@ class Vault:
             self._hashes[phone] = known
         return known
 
+    async def texts(self, sealed: Sequence[tuple[str, UUID, int, str]]) -> list[str]:
+        """The texts of tokens, each given with its stream, version and path; what cannot be opened is empty."""
+        raw = [_raw(token.encode()) for token, *_ in sealed]
+        await self._know({one[:16] for one in raw})
+        return [
+            self._opened(one, _place(stream, version) + path.encode()) or ""
+            for one, (_, stream, version, path) in zip(raw, sealed, strict=True)
+        ]
+
     async def _know(self, key_ids: Iterable[bytes]) -> None:
         unknown = [UUID(bytes=key_id) for key_id in key_ids if key_id not in self._keys]
         if unknown:
@@ -243,15 +252,14 @@ def _hex(path: str) -> str:
 
 
 def marked(kind: str, stream: UUID, version: int, path: str, token: str | None) -> msgspec.Raw | None:
-    """A sealed text (or a name of staff, in clear) as it stands in a document."""
+    """A sealed text as it stands in a document."""
     if token is None:
         return None
-    if kind == "staff":
-        return _staff(token)
     return msgspec.Raw(_MARK + _mark(kind, _place(stream, version).hex(), path, token) + _MARK)
 
 
-def _staff(name: str) -> msgspec.Raw:
+def staff(name: str) -> msgspec.Raw:
+    """A name of staff as it stands in a document: in clear, but not for every reader."""
     return msgspec.Raw(_MARK + _STAFF + _JSON.encode(name) + _MARK)
 
 
@@ -264,7 +272,7 @@ def marked_fact(fact: _F, stream: UUID, version: int, prefix: str = "") -> _F:
 
     def show(token: str, field: SealedField, path: str, _owner: Any) -> Any:
         if field.kind == "staff":
-            return _staff(token)
+            return staff(token)
         return msgspec.Raw(_MARK + _mark(field.kind, place, path, token) + _MARK)
 
     return transform(fact, fields_of(fact.__class__), show, prefix)
@@ -272,6 +280,11 @@ def marked_fact(fact: _F, stream: UUID, version: int, prefix: str = "") -> _F:
 
 def _masked(mark: bytes, text: str) -> str:
     return masked_phone(text) if mark.startswith(b"phone|") else masked_name(text)
+
+
+def key_of(token: str) -> UUID:
+    """The data key that opens a sealed text."""
+    return UUID(bytes=_raw(token.encode())[:16])
 
 
 def _key_id(mark: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The ledger: append, history, after. One gap-free global order on one PostgreSQL."""
 
+from services.event_log.connections import TRANSIENT, Connection, connect
 from services.event_log.log import EventLog
 from services.event_log.plan import Head, number_of
 from services.event_log.proposal import (
@@ -21,13 +22,16 @@ from services.event_log.proposal import (
     VersionConflict,
     WrappedKey,
 )
+from services.event_log.reader import Reader
 from services.event_log.record import Record, is_intact
 
 __all__ = [
+    "TRANSIENT",
     "Appended",
     "Begun",
     "Claim",
     "ClaimTaken",
+    "Connection",
     "EventLog",
     "Fact",
     "Head",
@@ -37,6 +41,7 @@ __all__ = [
     "Overloaded",
     "Placed",
     "Proposal",
+    "Reader",
     "Record",
     "Rejected",
     "Similar",
@@ -44,6 +49,7 @@ __all__ = [
     "Unavailable",
     "VersionConflict",
     "WrappedKey",
+    "connect",
     "is_intact",
     "number_of",
 ]

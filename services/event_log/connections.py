@@ -11,7 +11,7 @@ import psycopg
 
 from services.event_log.proposal import Unavailable
 
-Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
+Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 _T = TypeVar("_T")
 
 # Faults of the database's moment, not of the statement. A session that froze in its transaction, and a primary that

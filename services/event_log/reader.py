@@ -38,6 +38,11 @@ class Reader:
         while self._idle:
             await self._idle.pop().close()
 
+    @property
+    def growing(self) -> asyncio.Event:
+        """Set once the ledger has grown, as far as this process hears of it: in process, or by `listen`."""
+        return self._moved
+
     def moved_to(self, position: int) -> None:
         """Wake whoever in this process waits for the ledger to grow."""
         self._moved.set()
@@ -121,6 +126,14 @@ class Reader:
         """Up to `limit` records with a higher position, in order; positions have no gaps."""
         return await self._records(sql.AFTER, [position, limit])
 
+    async def histories_until(self, streams: Sequence[UUID], position: int) -> list[Record]:
+        """Everything in these streams up to a position, by stream and version."""
+        return await self._records(sql.HISTORIES_UNTIL, [list(streams), position])
+
+    async def by_stream(self, stream: UUID, version: int, position: int, limit: int) -> list[Record]:
+        """Up to `limit` records behind that stream and version, in their order, of those up to a position."""
+        return await self._records(sql.BY_STREAM, [stream, version, position, limit])
+
     async def directory_after(self, position: int) -> list[Record]:
         """Changes of the directory above a position."""
         return await self._records(sql.DIRECTORY_AFTER, [position])
@@ -181,7 +194,7 @@ class Reader:
 
     async def follow(self, position: int) -> AsyncIterator[list[Record]]:
         """Batches of records after `position`, for ever: woken in process and by NOTIFY, polling anyway."""
-        listening = asyncio.create_task(self._listen())
+        listening = asyncio.create_task(self.listen())
         try:
             while True:
                 moved = self._moved
@@ -198,7 +211,7 @@ class Reader:
         finally:
             listening.cancel()
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
         """Pass on NOTIFY from other processes; polling covers for it while it reconnects."""
         while True:
             with contextlib.suppress(psycopg.Error, OSError):

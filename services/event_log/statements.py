@@ -131,6 +131,17 @@ FROM unnest(%b::uuid[], %b::int4[]) AS place (stream, version)
 JOIN events AS e ON e.stream = place.stream AND e.version = place.version
 """
 
+HISTORIES_UNTIL = f"""
+SELECT {", ".join("e." + name for name in _COLUMNS.split(", "))}
+FROM unnest(%b::uuid[]) AS known (stream)
+JOIN events AS e ON e.stream = known.stream AND e.position <= %b
+ORDER BY e.stream, e.version
+"""
+
+BY_STREAM = f"""
+SELECT {_COLUMNS} FROM events WHERE (stream, version) > (%b, %b) AND position <= %b ORDER BY stream, version LIMIT %b
+"""
+
 AFTER = f"SELECT {_COLUMNS} FROM events WHERE position > %b ORDER BY position LIMIT %b"
 
 DIRECTORY_AFTER = f"""

@@ -162,13 +162,13 @@ BUGS: dict[str, Bug] = {
         0,
     ),
     "an answer at the 60th minute is late": bug(
-        duties.owed, "late = proof.met_at > due_at", "late = proof.met_at >= due_at", _ANSWERED, "60:00.000000"
+        duties.read, "late = proof.met_at > due_at", "late = proof.met_at >= due_at", _ANSWERED, "60:00.000000"
     ),
     "waiting is overdue at the 60th minute": bug(
-        duties.owed, "overdue = now > due_at", "overdue = now >= due_at", _WAITING, "60:00.000000"
+        duties.read, "overdue = now > due_at", "overdue = now >= due_at", _WAITING, "60:00.000000"
     ),
     "it never stood overdue": bug(
-        duties.owed,
+        duties.read,
         "late or stood_overdue",
         "False",
         answering.test_a_late_proof_of_a_timely_contact_clears_the_duty_and_leaves_that_it_stood_overdue,

@@ -23,6 +23,7 @@ SOUND = {
     "ANJUAN_LANGUAGE": "en",
     "ANJUAN_LOG_LEVEL": "debug",
     "ANJUAN_ACCESS_LOG": "off",
+    "ANJUAN_FOLLOW": "off",
 }
 
 

@@ -1,0 +1,83 @@
+"""How far each generation of the views has come, which one is read, and which cases are parked in it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from projections.folding import Parked
+from services.event_log import Connection
+
+NAME = "cases"
+CHANNEL = "anjuan_view"
+
+LIVE = """
+SELECT p.live, c.position FROM projections AS p
+JOIN projection_checkpoints AS c ON c.name = p.name AND c.generation = p.live WHERE p.name = 'cases'
+"""
+# The one row that a batch of the live generation and a swap both need.
+_LOCK = "SELECT live FROM projections WHERE name = 'cases' FOR UPDATE"
+_MOVE = """
+UPDATE projection_checkpoints SET position = %b, moved_at = %b
+WHERE name = 'cases' AND generation = %b AND position = %b
+"""
+_WAITING = "SELECT case_id, state FROM parked_cases WHERE generation = %b"
+_PARK = """
+INSERT INTO parked_cases AS held VALUES (%b, %b, %b, %b, %b, %b, 'parked')
+ON CONFLICT (generation, case_id) DO UPDATE SET fault = excluded.fault, state = 'parked', position = excluded.position
+"""
+_FREE = "DELETE FROM parked_cases WHERE generation = %b AND case_id = ANY(%b::uuid[])"
+
+
+class View(NamedTuple):
+    """The generation that is read, and the ledger's position that it reflects."""
+
+    generation: int
+    position: int
+
+
+class Fenced(Exception):
+    """Somebody else has moved the checkpoint, or another generation is read now: what was folded here is void."""
+
+
+async def live(connection: Connection) -> View:
+    """Which generation is read, and how far it has come."""
+    row = await (await connection.execute(LIVE, binary=True)).fetchone()
+    assert row is not None
+    return View(*row)
+
+
+async def move(connection: Connection, view: View, position: int, alive: bool = True) -> None:
+    """Take the checkpoint from where it was to a position, in this transaction; raises `Fenced`.
+
+    `alive`: as the generation that is read; else as one that is built.
+    """
+    if alive:
+        row = await (await connection.execute(_LOCK)).fetchone()
+        if row is None or row[0] != view.generation:
+            raise Fenced
+    moved = await connection.execute(_MOVE, [position, datetime.now(UTC), view.generation, view.position])
+    if moved.rowcount != 1:
+        raise Fenced
+
+
+async def announce(connection: Connection, view: View) -> None:
+    """Tell every process, once this transaction is committed."""
+    await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{view.generation} {view.position}"])
+
+
+async def waiting(connection: Connection, generation: int) -> dict[UUID, str]:
+    """The parked cases, each with its state: `parked`, `retry` (to be tried again) or `dropped`."""
+    return dict(await (await connection.execute(_WAITING, [generation])).fetchall())
+
+
+async def park(connection: Connection, generation: int, parked: Sequence[Parked]) -> None:
+    """Set cases aside, in this transaction."""
+    for one in parked:
+        now = datetime.now(UTC)
+        await connection.execute(_PARK, [generation, one.case_id, one.region, one.position, one.fault, now])
+
+
+async def free(connection: Connection, generation: int, case_ids: Sequence[UUID]) -> None:
+    """Take cases back, in this transaction."""
+    await connection.execute(_FREE, [generation, list(case_ids)])

@@ -1,0 +1,243 @@
+"""Folding what was appended since: from records in the ledger's order to the cases that they moved.
+
+A case with an action that cannot be applied is parked, alone: whatever its fault, the others go on.
+"""
+
+import asyncio
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+from uuid import UUID
+
+from projections.grams import Grams
+from projections.rows import CaseRows, Row, Sealed, rows_of
+from services.casebook import entry_of
+from services.docket import Docket, Entry, Files, advanced, comes_last, fold, groups, linked_streams
+from services.event_log import EventLog, Record, Unavailable
+from services.events import ACTIONS, KINDS, DutyMissed, UnknownEvent, decode
+from services.policies import PolicyBook
+from services.vault import Vault
+
+# Seconds of folding after which others have a turn.
+_TURN = 0.005
+
+FoundRows = tuple[CaseRows, list[int]]
+
+
+class Parked(NamedTuple):
+    """A case that cannot be shown as it is: the position of what could not be applied, and what went wrong."""
+
+    case_id: UUID
+    region: str
+    position: int
+    fault: str
+
+
+class Moved(NamedTuple):
+    """What a batch changed in the views."""
+
+    rows: Sequence[FoundRows]
+    parked: Sequence[Parked]
+    notices: Sequence[Row]
+
+
+class NewerRelease(Exception):
+    """The ledger holds what only a newer release understands: another process has to follow."""
+
+
+class Folder:
+    """Keeps the cases folded lately, so that one more action costs one more step."""
+
+    def __init__(self, log: EventLog, vault: Vault, policies: PolicyBook, grams: Grams, kept: int = 10_000) -> None:
+        self._log, self._vault, self._policies, self._grams = log, vault, policies, grams
+        self._kept = kept
+        self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
+        self._found_by: OrderedDict[UUID, tuple[tuple[Sealed, ...], list[int]]] = OrderedDict()
+
+    def forget(self) -> None:
+        """Begin anew, as after another process has led."""
+        self._dockets.clear()
+
+    async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
+        """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
+        end, waiting = records[-1].position, frozenset(parked)
+        newer, notices = _sorted(records)
+        if any(record.name not in ACTIONS for record in records):
+            await self._policies.refresh()
+        entries, faulty = await _decoded({stream: held for stream, held in newer.items() if stream not in waiting})
+        dockets, unfit = await self._folded(entries, end)
+        rows, unshown = await self._rows(dockets)
+        return Moved(rows, [*faulty, *unfit, *unshown], notices)
+
+    async def whole(self, streams: Iterable[UUID], end: int) -> Moved:
+        """Fold these cases from their beginning up to a position."""
+        dockets: list[Docket] = []
+        parked: list[Parked] = []
+        for stream in streams:
+            await self._whole({stream}, end, dockets, parked)
+        rows, unshown = await self._rows(dockets)
+        return Moved(rows, [*parked, *unshown], ())
+
+    async def files_of(self, files: Files, parked: list[Parked]) -> Moved:
+        """Fold groups of cases whose records are all there."""
+        dockets = self._fold_files([files], parked)
+        rows, unshown = await self._rows(dockets)
+        return Moved(rows, [*parked, *unshown], ())
+
+    async def _folded(self, entries: Mapping[UUID, list[Entry]], end: int) -> tuple[list[Docket], list[Parked]]:
+        """The dockets that the entries moved: a step further where each comes last, else folded anew."""
+        dockets: dict[UUID, Docket] = {}
+        parked: list[Parked] = []
+        anew: set[UUID] = set()
+        turn = perf_counter()
+        for stream, entry in _in_order(entries):
+            known = self._dockets.get(stream)
+            if stream in anew or known is None or not comes_last(known, entry.action.name, entry.at):
+                anew.update(known or (stream,))
+                continue
+            try:
+                moved = advanced(known, entry)
+            except Exception as fault:
+                parked.append(_parked(fault, entry))
+                anew.update(known)
+                continue
+            for member in moved:
+                self._dockets[member] = dockets[member] = moved
+            if perf_counter() - turn > _TURN:
+                await asyncio.sleep(0)
+                turn = perf_counter()
+        broken = {one.case_id for one in parked}
+        found = [dockets[stream] for stream in dockets if stream == min(dockets[stream]) and stream not in anew]
+        whole: list[Docket] = []
+        if anew - broken:
+            await self._whole(anew - broken, end, whole, parked)
+        return [*found, *whole], parked
+
+    async def _whole(self, streams: set[UUID], end: int, dockets: list[Docket], parked: list[Parked]) -> None:
+        """Fold cases and those ever merged with them from all that was recorded up to the end."""
+        files: dict[UUID, list[Entry]] = {}
+        wanted = set(streams)
+        broken: set[UUID] = set()
+        while wanted:
+            newer, _ = _sorted(await self._log.read.histories_until(list(wanted), end))
+            entries, faulty = await _decoded(newer)
+            parked.extend(faulty)
+            broken.update(one.case_id for one in faulty)
+            files.update(entries)
+            linked = {one for stream in entries for one in linked_streams(entries[stream])}
+            wanted = linked - files.keys() - broken
+        for group in groups(files):
+            if broken.isdisjoint(group):
+                dockets.extend(self._fold_files([group], parked))
+            else:
+                parked.extend(_with(held[-1], "merged with a parked case") for held in group.values() if held)
+            await asyncio.sleep(0)
+
+    def _fold_files(self, groups: Iterable[Files], parked: list[Parked]) -> list[Docket]:
+        dockets = []
+        for files in groups:
+            try:
+                docket = fold(files, policies=self._policies.policies).docket
+            except Exception as fault:
+                parked.extend(_parked(fault, entries[-1]) for entries in files.values() if entries)
+                continue
+            dockets.append(docket)
+            for member in docket:
+                self._keep(member, docket)
+        return dockets
+
+    def _keep(self, stream: UUID, docket: Docket) -> None:
+        self._dockets[stream] = docket
+        self._dockets.move_to_end(stream)
+        if len(self._dockets) > self._kept:
+            self._dockets.popitem(last=False)
+
+    async def _rows(self, dockets: Iterable[Docket]) -> tuple[list[FoundRows], list[Parked]]:
+        rows: list[CaseRows] = []
+        parked: list[Parked] = []
+        turn = perf_counter()
+        for docket in dockets:
+            try:
+                rows.extend(rows_of(docket))
+            except Exception as fault:
+                parked.extend(Parked(case.case_id, case.region, case.position, told(fault)) for case in docket.values())
+            if perf_counter() - turn > _TURN:
+                await asyncio.sleep(0)
+                turn = perf_counter()
+        return [(one, grams) for one, grams in zip(rows, await self._grams_of(rows), strict=True)], parked
+
+    async def _grams_of(self, rows: Sequence[CaseRows]) -> list[list[int]]:
+        """What each case is found by; its texts are opened once, unless its opening is corrected."""
+        unknown = [one for one in rows if self._found_by.get(one.case_id, (None,))[0] != one.texts]
+        opened = iter(await self._vault.texts([sealed for one in unknown for sealed in one.texts]))
+        for one in unknown:
+            self._found_by[one.case_id] = one.texts, self._grams.of([next(opened) for _ in one.texts])
+        found = [self._found_by[one.case_id][1] for one in rows]
+        while len(self._found_by) > self._kept:
+            self._found_by.popitem(last=False)
+        return found
+
+
+def told(fault: Exception) -> str:
+    """What went wrong and where, never the fault's text, which may quote what was said."""
+    frame = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{type(fault).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+
+
+def _sorted(records: Sequence[Record]) -> tuple[dict[UUID, list[Record]], list[Row]]:
+    """Records of cases by stream, and notices; raises `NewerRelease` at what is not known here."""
+    newer: dict[UUID, list[Record]] = {}
+    notices: list[Row] = []
+    for record in records:
+        kind = KINDS.get(record.name)
+        if kind is None or record.schema > kind.schema:
+            raise NewerRelease(f"{record.name} {record.schema} at {record.position}")
+        if record.name in ACTIONS:
+            newer.setdefault(record.stream, []).append(record)
+        elif kind is DutyMissed:
+            notices.append(noticed(record))
+    return newer, notices
+
+
+def noticed(record: Record) -> Row:
+    """The row of a notice."""
+    said = decode(record.name, record.schema, record.body)
+    assert isinstance(said, DutyMissed)
+    return (said.notice_id, record.region, record.version, record.position, said.case_id)
+
+
+async def _decoded(newer: Mapping[UUID, list[Record]]) -> tuple[dict[UUID, list[Entry]], list[Parked]]:
+    entries: dict[UUID, list[Entry]] = {}
+    parked: list[Parked] = []
+    turn = perf_counter()
+    for stream, records in newer.items():
+        at = records[0]
+        try:
+            held = []
+            for at in records:
+                held.append(entry_of(at))
+            entries[stream] = held
+        except (UnknownEvent, Unavailable):
+            raise
+        except Exception as fault:
+            parked.append(Parked(stream, at.region, at.position, told(fault)))
+        if perf_counter() - turn > _TURN:
+            await asyncio.sleep(0)
+            turn = perf_counter()
+    return entries, parked
+
+
+def _parked(fault: Exception, entry: Entry) -> Parked:
+    return _with(entry, told(fault))
+
+
+def _with(entry: Entry, fault: str) -> Parked:
+    return Parked(entry.stream, entry.region, entry.position, fault)
+
+
+def _in_order(entries: Mapping[UUID, list[Entry]]) -> list[tuple[UUID, Entry]]:
+    found = [(stream, entry) for stream, held in entries.items() for entry in held]
+    return sorted(found, key=lambda one: one[1].position)

@@ -1,0 +1,162 @@
+"""Following the ledger: batch by batch, rows and checkpoint in one transaction, by one process at a time.
+
+Whoever holds the session's advisory lock leads. A leader that freezes loses its session after some seconds, and with
+it the lock; should it wake up, the checkpoint has moved and its batch is void.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from projections import checkpoint
+from projections.checkpoint import Fenced, View
+from projections.folding import Folder, Moved, NewerRelease, Parked, told
+from projections.writing import SESSION, Writer
+from services.event_log import TRANSIENT, Connection, EventLog, Unavailable, connect
+
+# Any number that nothing else locks.
+LOCK = 0x616E6A76
+# Below the ten seconds in which another process has to take over; beats come more often than twice in it.
+_LIMITS = "-c idle_session_timeout=5000 -c statement_timeout=60000 -c lock_timeout=10000"
+_BEAT = 1.0
+_AGAIN = 1.0
+_LEAD = "UPDATE projections SET leader = %b, leading_at = now() WHERE name = 'cases'"
+
+# What the database refuses because of the rows, not of the moment.
+REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
+
+# So many actions at once beside an API in the same process, and in one of its own.
+IN_COMPANY = 500
+ALONE = 10_000
+
+
+class Follower:
+    """Moves the live generation. `moved` is told of each step of this process."""
+
+    def __init__(
+        self,
+        url: str,
+        log: EventLog,
+        folder: Folder,
+        moved: Callable[[View], None] = lambda _: None,
+        most: int = IN_COMPANY,
+    ) -> None:
+        self._url, self._log, self._folder, self._moved, self._most = url, log, folder, moved, most
+        self.leads = False
+        # Of a newer release's event that was met, what it is.
+        self.outdated: str | None = None
+
+    async def run(self) -> None:
+        """Lead whenever nobody else does; for ever. Whatever goes wrong is tried again."""
+        while True:
+            try:
+                async with leading(self._url) as connection:
+                    if connection:
+                        await self._lead(connection)
+            except (*TRANSIENT, Unavailable, Fenced, TimeoutError) as fault:
+                structlog.get_logger().info("follower", stepped_down=type(fault).__name__)
+            except NewerRelease as fault:
+                self.outdated = str(fault)
+                structlog.get_logger().error("follower", stepped_down="newer release", event=self.outdated)
+            except Exception as fault:
+                structlog.get_logger().error("follower", fault=told(fault))
+            finally:
+                self.leads = False
+            await asyncio.sleep(_AGAIN)
+
+    async def _lead(self, connection: Connection) -> None:
+        self.leads = True
+        self._folder.forget()
+        await connection.execute(_LEAD, [f"{socket.gethostname()}:{os.getpid()}"])
+        view = await checkpoint.live(connection)
+        writer = Writer(connection, view.generation)
+        await writer.prepare()
+        while True:
+            growing = self._log.read.growing
+            now = await checkpoint.live(connection)
+            if now.generation != view.generation:
+                writer = Writer(connection, now.generation)
+            view = now
+            parked = await checkpoint.waiting(connection, view.generation)
+            again = [case_id for case_id, state in parked.items() if state == "retry"]
+            if again:
+                moved = await self._folder.whole(again, view.position)
+                await self._write(connection, writer, view, view.position, moved, again)
+                continue
+            records = await self._log.read.after(view.position, self._most)
+            if records:
+                moved = await self._folder.take(records, parked)
+                await self._write(connection, writer, view, records[-1].position, moved)
+            if len(records) < self._most:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(growing.wait(), _BEAT / 2)
+
+    async def _write(
+        self,
+        connection: Connection,
+        writer: Writer,
+        view: View,
+        position: int,
+        moved: Moved,
+        freed: Iterable[UUID] = (),
+    ) -> None:
+        after = View(view.generation, position)
+        for write in (together, apart):
+            try:
+                async with connection.transaction():
+                    await checkpoint.move(connection, view, position)
+                    await write(connection, writer, after, moved, freed)
+                    await checkpoint.announce(connection, after)
+                break
+            except REFUSED:
+                # One case's rows are refused: it is to be found, and the others to be written.
+                if write is apart:
+                    raise
+        self._moved(after)
+
+
+async def together(
+    connection: Connection, writer: Writer, view: View, moved: Moved, freed: Iterable[UUID] = ()
+) -> None:
+    """Write what a batch changed, in this transaction."""
+    await _set_aside(connection, view, moved.parked, freed)
+    await writer.replace(moved.rows)
+    await writer.note(moved.notices)
+
+
+async def apart(connection: Connection, writer: Writer, view: View, moved: Moved, freed: Iterable[UUID] = ()) -> None:
+    """The same case by case; one whose rows the database refuses is parked."""
+    await _set_aside(connection, view, moved.parked, freed)
+    for one in moved.rows:
+        try:
+            async with connection.transaction():
+                await writer.replace([one], again=True)
+        except REFUSED as fault:
+            refused = Parked(one[0].case_id, one[0].region, view.position, type(fault).__name__)
+            await _set_aside(connection, view, [refused])
+    await writer.note(moved.notices)
+
+
+async def _set_aside(connection: Connection, view: View, parked: Sequence[Parked], freed: Iterable[UUID] = ()) -> None:
+    await checkpoint.free(connection, view.generation, list(freed))
+    await checkpoint.park(connection, view.generation, parked)
+    if parked:
+        structlog.get_logger().error("parked", cases=[str(one.case_id) for one in parked])
+
+
+@asynccontextmanager
+async def leading(url: str) -> AsyncIterator[Connection | None]:
+    """The session that leads, or None while another process does."""
+    connection = await connect(url, f"{_LIMITS} {SESSION}")
+    try:
+        row = await (await connection.execute("SELECT pg_try_advisory_lock(%b)", [LOCK])).fetchone()
+        yield connection if row and row[0] else None
+    finally:
+        await connection.close()

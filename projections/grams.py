@@ -1,0 +1,54 @@
+"""Finding Chinese words without keeping them: keyed hashes of each character and of each two that stand together.
+
+Two-character words are the commonest search, and what trigrams cannot serve. Titles are sealed, so their index holds
+hashes that only who has the key can ask for. A word of one or two characters is found by its own hash; a longer one by
+all of its pairs, and whoever searches looks into the opened text for the rest.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from hashlib import blake2b
+from itertools import pairwise
+
+_REMEMBERED = 200_000
+# Of a longer word so many pairs narrow the search enough.
+_ASKED = 16
+
+
+def plain(text: str) -> str:
+    """The text as it is searched: width, letter case and white space don't count."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+class Grams:
+    """Hashes under one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = blake2b(b"anjuan.grams.1", key=key, digest_size=32).digest()
+        self._known: dict[str, int] = {}
+
+    def of(self, texts: Iterable[str]) -> list[int]:
+        """What texts are found by: sorted, each once."""
+        found: set[str] = set()
+        for text in texts:
+            said = plain(text)
+            found.update(said)
+            found.update(map("".join, pairwise(said)))
+        return sorted({self._hash(gram) for gram in found})
+
+    def asked(self, word: str) -> list[int]:
+        """The hashes that a text with that word has."""
+        said = plain(word)
+        if len(said) <= 2:
+            return [self._hash(said)] if said else []
+        pairs = dict.fromkeys(map("".join, pairwise(said)))
+        return [self._hash(pair) for pair in list(pairs)[:_ASKED]]
+
+    def _hash(self, gram: str) -> int:
+        known = self._known.get(gram)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            digest = blake2b(gram.encode("utf-8", "surrogatepass"), key=self._key, digest_size=4).digest()
+            known = self._known[gram] = int.from_bytes(digest, signed=True)
+        return known

@@ -1,0 +1,90 @@
+"""Looking into the views: each look is one round trip, and sees one instant of one generation."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql import psycopg as postgresql
+
+from projections import checkpoint, tables
+from projections.checkpoint import View
+from projections.watch import Watch
+from services.directory import Directory
+from services.event_log import Connection, Reader, Record
+from services.event_log.statements import DIRECTORY_AFTER
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+# The next instant at which a duty falls due, in some regions or in all of them.
+_NEXT_DUE_IN = """
+SELECT min(next.due_at) FROM unnest(%(regions)s::text[]) AS asked (region) CROSS JOIN LATERAL (
+    SELECT due_at FROM {view}.duties AS d
+    WHERE d.region = asked.region AND NOT d.void AND d.met_at IS NULL AND d.due_at >= %(now)s ORDER BY due_at LIMIT 1
+) AS next
+"""
+_NEXT_DUE = "SELECT min(due_at) FROM {view}.duties WHERE NOT void AND met_at IS NULL AND due_at >= %(now)s"
+
+Rows = list[tuple[Any, ...]]
+Statement = Select[Any] | tuple[str, dict[str, Any]]
+
+
+class Seen(NamedTuple):
+    """What a look found: each statement's rows, and the view that they are of."""
+
+    view: View
+    rows: Sequence[Rows]
+
+
+class Views:
+    """Reads the generation that is live, over connections of its own: a slow list never holds up a case."""
+
+    def __init__(self, url: str, watch: Watch, directory: Directory) -> None:
+        self._reader = Reader(url)
+        self._watch, self._directory = watch, directory
+        self.looks = 0
+
+    async def close(self) -> None:
+        """Close what is idle."""
+        await self._reader.close()
+
+    async def look(self, ask: Callable[[tables.View], Sequence[Statement]]) -> Seen:
+        """Ask the statements that `ask` makes for the live generation's tables; the directory catches up on the way."""
+        while True:
+            generation = self._watch.view.generation
+            view, rows = await self._look([_compiled(one) for one in ask(tables.VIEWS[generation])])
+            self._watch.moved(view)
+            if view.generation == generation:
+                return Seen(view, rows)
+
+    async def _look(self, statements: Sequence[tuple[str, Any]]) -> tuple[View, list[Rows]]:
+        self.looks += 1
+
+        async def ask(connection: Connection) -> tuple[View, list[Rows], list[Record]]:
+            async with connection.pipeline():
+                await connection.execute(_BEGIN)
+                live = await connection.execute(checkpoint.LIVE, binary=True)
+                directory = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
+                asked = [await connection.execute(text, values, binary=True) for text, values in statements]
+                await connection.execute("COMMIT")
+                view = View(*(await live.fetchall())[0])
+                changes = [Record(*row) for row in await directory.fetchall()]
+                return view, [await one.fetchall() for one in asked], changes
+
+        view, rows, changes = await self._reader.look(ask)
+        for record in changes:
+            self._directory.take(record)
+        return view, rows
+
+
+def next_due(view: tables.View, regions: Sequence[str] | None, now: datetime) -> Statement:
+    """The next instant from `now` on at which a duty falls due; `regions` None: anywhere."""
+    text = _NEXT_DUE if regions is None else _NEXT_DUE_IN
+    return text.format(view=view.duties.schema), {"now": now, "regions": list(regions or ())}
+
+
+def _compiled(statement: Statement) -> tuple[str, Any]:
+    if isinstance(statement, tuple):
+        return statement
+    compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    return str(compiled), compiled.params
