@@ -13,8 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, cases, directory, openapi, policies, queries, system
+from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
+from intake_api.parameters import listed
 from intake_api.services import Services
 from intake_api.telemetry import POSITION, WAITING, Observed, configure_logs, serve_metrics
 from services.event_log import Unavailable
@@ -33,7 +34,6 @@ _AS_OF = openapi.query(as_of={"type": "string", "format": "date-time"})
 _PAST = openapi.query(
     as_of={"type": "string", "format": "date-time"}, known_at={"type": "string", "format": "date-time"}
 )
-_LISTED = {"parameters": [*_PAGED["parameters"], *openapi.query(region={"type": "string"})["parameters"]]}
 _POST = {"parameters": openapi.headers("Idempotency-Key", "If-Match")}
 
 
@@ -102,7 +102,16 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         ),
         _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ, extra=_PAST),
         _route("GET", "/v1/cases/{case_id}/grade", queries.get_grade, "GradeExplanation", _READ, extra=_PAST),
-        _route("GET", "/v1/cases", queries.list_cases, "CasePage", _READ, extra=_LISTED),
+        _route("GET", "/v1/cases", case_lists.list_cases, "CasePage", _READ, extra=listed(case_lists.KNOWN)),
+        _route(
+            "POST",
+            "/v1/cases/search",
+            case_lists.search_cases,
+            "CasePage",
+            (200, 401, 403, 413, 415, 422, 503),
+            "SearchCases",
+            extra=_PAGED,
+        ),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
         _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),
         _route("PUT", "/v1/regions/{code}", directory.put_region, "Region", (200, *_WRITE), "DescribeRegion"),

@@ -9,7 +9,16 @@ from pydantic.json_schema import models_json_schema
 
 from grading_engine.policy import Policy
 from intake_api.problems import CODES
-from services.commands import AnyAction, AskImpact, Category, Channel, DescribeProject, DescribeRegion, OpenCase
+from services.commands import (
+    AnyAction,
+    AskImpact,
+    Category,
+    Channel,
+    DescribeProject,
+    DescribeRegion,
+    OpenCase,
+    SearchCases,
+)
 from services.instants import Instant
 
 ACTION_BODIES = get_args(AnyAction)
@@ -361,10 +370,16 @@ class BatchAnswer(Shown):
     results: list[BatchResult]
 
 
-class CasePage(Shown):
-    """Heads, the newest first."""
+class ListedCase(CaseHead):
+    """A head in a list: `due_at` is when the first of its duties that nothing has met yet falls due, or fell."""
 
-    items: list[CaseHead]
+    due_at: Instant | None
+
+
+class CasePage(Shown):
+    """Heads, those opened last first."""
+
+    items: list[ListedCase]
     next_cursor: str | None
     total: int = Field(default=0)
 
@@ -652,7 +667,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         return app.openapi_schema
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem, Policy, AskImpact)
+    said = (OpenCase, *ACTION_BODIES, DescribeRegion, DescribeProject, BatchItem, Policy, AskImpact, SearchCases)
     bodies = [(body, "validation") for body in said]
     _, defined = models_json_schema(
         [*bodies, *((shown, "serialization") for shown in SHOWN)],  # type: ignore[list-item]

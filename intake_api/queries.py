@@ -1,26 +1,18 @@
-"""Reading: one case, its actions and complaints, and the list of cases."""
+"""Reading one case: as it is or was, its grade, its actions and complaints."""
 
-import hmac
-import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import PydanticCustomError
-
-from intake_api.access import Forbidden
-from intake_api.http import Call, NotFound, Reply, UnknownParameter, entity_tag, read_reply
+from intake_api import asked
+from intake_api.http import Call, NotFound, Reply, entity_tag, read_reply
 from intake_api.services import Services
-from projections import case_list, case_view, grade_view
+from projections import case_view, grade_view
 from services.caller import Caller
-from services.case import CLOCK_TOLERANCE, Case
+from services.case import Case
 from services.casebook import entry_of
 from services.docket import Docket, fold
-from services.instants import parse_instant
 
-_LARGEST_PAGE = 500
-_PAGE = 50
+_PAGED = ("limit", "cursor", "count")
 
 
 async def get_case(call: Call) -> Reply:
@@ -29,7 +21,7 @@ async def get_case(call: Call) -> Reply:
     caller = services.caller(call)
     query = call.query(("as_of", "known_at"))
     now = services.now()
-    as_of, known_at = _past(query, "as_of", now), _past(query, "known_at", now)
+    as_of, known_at = asked.past(query, "as_of", now), asked.past(query, "known_at", now)
     case, head = await services.visible_case(call, caller, fresh=True)
     assert head is not None
     await services.directory.refresh()
@@ -47,7 +39,7 @@ async def get_grade(call: Call) -> Reply:
     caller = services.caller(call)
     query = call.query(("as_of", "known_at"))
     now = services.now()
-    as_of, known_at = _past(query, "as_of", now), _past(query, "known_at", now)
+    as_of, known_at = asked.past(query, "as_of", now), asked.past(query, "known_at", now)
     case, head = await services.visible_case(call, caller, fresh=True)
     assert head is not None
     docket = await _docket_as_it_stood(services, case, as_of, known_at)
@@ -68,87 +60,45 @@ async def _docket_as_it_stood(
     return docket
 
 
-def _past(query: dict[str, list[str]], name: str, now: datetime) -> datetime | None:
-    """An instant that lies not in the future; a plus that was sent unescaped has become a space."""
-    text = _one(query, name, "")
-    if not text and name not in query:
-        return None
-    try:
-        instant = parse_instant(re.sub(r" (?=\d\d:\d\d$)", "+", text))
-    except PydanticCustomError:
-        raise UnknownParameter("invalid_parameter", name) from None
-    if instant > now + CLOCK_TOLERANCE:
-        raise UnknownParameter("in_the_future", name)
-    return instant
-
-
 async def list_actions(call: Call) -> Reply:
     """The case's actions in version order."""
     services: Services = call.services
     caller = services.caller(call)
-    query = call.query(("limit", "cursor", "count"))
+    query = call.query(_PAGED)
+    cursor = asked.Cursor(services.token_key, call, query)
     case, head = await services.visible_case(call, caller, fresh=True)
     assert head is not None
-    limit, after = _limit(query), _after(services, call, query)
+    limit, after = asked.limit(query), (cursor.read(asked.one(query, "cursor")) or [0])[0]
     records = await services.log.read.page(case.case_id, after, limit + 1)
     entries = [entry_of(record) for record in records[:limit]]
     items = [case_view.action(entry, case.corrected.get(entry.action.action_id)) for entry in entries]
     last = records[limit - 1].version if len(records) > limit else None
-    return await _page(services, call, caller, items, last, query, case.version, head.position)
+    total = case.version if asked.flag(query, "count") else None
+    return await _page(call, caller, items, cursor.write([last] if last else None), total, head.position)
 
 
 async def list_complaints(call: Call) -> Reply:
     """The case's complaints in the order in which they were recorded."""
     services: Services = call.services
     caller = services.caller(call)
-    query = call.query(("limit", "cursor", "count"))
+    query = call.query(_PAGED)
+    cursor = asked.Cursor(services.token_key, call, query)
     case, head = await services.visible_case(call, caller, fresh=True)
     assert head is not None
-    limit, after = _limit(query), _after(services, call, query)
+    limit, after = asked.limit(query), (cursor.read(asked.one(query, "cursor")) or [0])[0]
     later = [one for one in case_view.in_order(case) if one.position > after]
     items = [case_view.complaint(one) for one in later[:limit]]
     last = later[limit - 1].position if len(later) > limit else None
-    return await _page(services, call, caller, items, last, query, len(case.complaints), head.position)
-
-
-async def list_cases(call: Call) -> Reply:
-    """Heads of the cases that the caller may see, the newest first."""
-    services: Services = call.services
-    caller = services.caller(call)
-    if not caller.reads_cases():
-        raise Forbidden
-    query = call.query(("limit", "cursor", "count", "region"))
-    limit, before = _limit(query), _after(services, call, query)
-    regions = _regions(caller, query.get("region"))
-    head = await services.log.read.head()
-    await services.directory.refresh()
-    found = await case_list.newest(services.log, regions, before or None, limit + 1)
-    cases = await services.cases.fresh_many([case_id for _, case_id in found[:limit]])
-    items = [case_view.head(case, services.directory) for case in cases]
-    last = found[limit - 1][0] if len(found) > limit else None
-    total = await case_list.count(services.log, regions) if _wants_count(query) else 0
-    return await _page(services, call, caller, items, last, query, total, head.position)
-
-
-def _regions(caller: Caller, asked: Sequence[str] | None) -> list[str] | None:
-    """The regions to look in; None: all. A region that the caller doesn't see is as empty as one that isn't."""
-    if asked is None:
-        return None if caller.everywhere else sorted(caller.regions)
-    return sorted(region for region in asked if caller.sees(region))
+    total = len(case.complaints) if asked.flag(query, "count") else None
+    return await _page(call, caller, items, cursor.write([last] if last else None), total, head.position)
 
 
 async def _page(
-    services: Services,
-    call: Call,
-    caller: Caller,
-    items: list[dict[str, Any]],
-    last: int | None,
-    query: dict[str, list[str]],
-    total: int,
-    position: int,
+    call: Call, caller: Caller, items: list[dict[str, Any]], cursor: str | None, total: int | None, position: int
 ) -> Reply:
-    document: dict[str, Any] = {"items": items, "next_cursor": _cursor(services, call, last) if last else None}
-    if _wants_count(query):
+    services: Services = call.services
+    document: dict[str, Any] = {"items": items, "next_cursor": cursor}
+    if total is not None:
         document["total"] = total
     body = await services.vault.open_document(case_view.encode(document), caller.masked)
     return read_reply(call, body, entity_tag(body), _position(position))
@@ -156,50 +106,3 @@ async def _page(
 
 def _position(position: int) -> list[tuple[bytes, bytes]]:
     return [(b"ledger-position", b"%d" % position)]
-
-
-def _one(query: dict[str, list[str]], name: str, default: str) -> str:
-    values = query.get(name, [default])
-    if len(values) != 1:
-        raise UnknownParameter("invalid_parameter", name)
-    return values[0]
-
-
-def _limit(query: dict[str, list[str]]) -> int:
-    text = _one(query, "limit", str(_PAGE))
-    # Of any length, while int() has a limit of its own.
-    if not text.isascii() or not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= _LARGEST_PAGE:
-        raise UnknownParameter("invalid_parameter", "limit")
-    return int(text)
-
-
-def _wants_count(query: dict[str, list[str]]) -> bool:
-    text = _one(query, "count", "false")
-    if text not in ("true", "false"):
-        raise UnknownParameter("invalid_parameter", "count")
-    return text == "true"
-
-
-def _cursor(services: Services, call: Call, last: int) -> str:
-    """Where the next page begins, signed for this list: a cursor of elsewhere, or a made-up one, is refused."""
-    return urlsafe_b64encode(last.to_bytes(8) + _signature(services, call, last)).decode().rstrip("=")
-
-
-def _after(services: Services, call: Call, query: dict[str, list[str]]) -> int:
-    text = _one(query, "cursor", "")
-    if not text and "cursor" not in query:
-        return 0
-    try:
-        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        raise UnknownParameter("invalid_parameter", "cursor") from None
-    last = int.from_bytes(raw[:8])
-    if not hmac.compare_digest(raw[8:], _signature(services, call, last)):
-        raise UnknownParameter("invalid_parameter", "cursor")
-    return last
-
-
-def _signature(services: Services, call: Call, last: int) -> bytes:
-    filters = sorted(call.query(("limit", "cursor", "count", "region")).get("region", []))
-    said = f"cursor {call.path} {filters} {last}".encode()
-    return hmac.digest(services.token_key, said, "sha256")[:12]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from grading_engine.grades import UNGRADED
 from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
@@ -55,6 +56,11 @@ class Services:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def grades(self) -> list[str]:
+        """The codes that a case's grade can have under any version of the policy."""
+        codes = {grade.code for policy in self.policies.policies for grade in policy.grades}
+        return [*sorted(codes), UNGRADED]
 
     def caller(self, call: Call) -> Caller:
         """Who asks; raises `Unauthenticated`."""

@@ -540,6 +540,23 @@ class AskImpact(Body):
     regions: Annotated[tuple[RegionCode, ...], Field(max_length=1000)] = ()
 
 
+class SearchCases(Body):
+    """查找案卷. By what must not stand in an address; all that is given must fit."""
+
+    phone: PhoneNumber | None = None
+    household: OptionalLabel = None
+    project: ProjectCode | None = None
+    external_ref: OptionalLabel = None
+    q: OptionalLabel = None
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> Self:
+        if all(getattr(self, name) is None for name in ("phone", "household", "external_ref", "q")):
+            raise PydanticCustomError("missing", "one of phone, household, external_ref and q is needed")
+        return self
+
+
+SEARCH = TypeAdapter(SearchCases)
 IMPACT = TypeAdapter(AskImpact)
 ACTION = TypeAdapter[AnyAction](ActionCommand)
 OPENING = TypeAdapter(OpenCase)

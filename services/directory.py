@@ -4,7 +4,7 @@ Each code is a stream of its own in the ledger. A process folds them into memory
 """
 
 from calendar import monthrange
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from services.event_log import EventLog, Record
 from services.events import Person, ProjectDescribed, RegionDescribed, decode
 
 _BEIJING = ZoneInfo("Asia/Shanghai")
+_TICK = timedelta(microseconds=1)
 _NAMESPACE = UUID("3f6f0f86-7b5c-5c61-9d0e-9f0d3a5f5c1e")
 _T = TypeVar("_T", RegionDescribed, ProjectDescribed)
 
@@ -86,6 +87,13 @@ class Directory:
         self.position = 0
         self.regions: dict[str, tuple[Entry[RegionDescribed], ...]] = {}
         self.projects: dict[str, tuple[Entry[ProjectDescribed], ...]] = {}
+
+    def holds_until(self, now: datetime) -> datetime:
+        """The last instant at which all still holds: no entry and (3.8 counts in days) no day has begun."""
+        tomorrow = (now.astimezone(_BEIJING) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        begins = [entry.fact.valid_from for held in self.regions.values() for entry in held]
+        begins += [entry.fact.valid_from for held in self.projects.values() for entry in held]
+        return min([tomorrow, *(instant for instant in begins if instant > now)]) - _TICK
 
     async def refresh(self) -> None:
         """Catch up with the ledger."""

@@ -89,6 +89,11 @@ class Judge:
 _UNMODELLED = {"/v1/problems", "/livez", "/readyz", "/openapi.json", "/metrics"}
 
 
+LISTS = {"/v1/cases", "/v1/breaches", "/v1/duties", "/v1/summary"}
+# Of each app the last position that a write was told: who looks at its lists wants to see it.
+_written: dict[httpx.AsyncClient, int] = {}
+
+
 class Caller:
     """A token's holder who talks to the app."""
 
@@ -101,7 +106,12 @@ class Caller:
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         kind = {"content-type": "application/json"} if content is not None else {}
         sent = {"authorization": f"Bearer {self.token}", **kind, **named}
-        return await self._client.request(method, path, content=content, headers=sent)
+        if method == "GET" and path.partition("?")[0] in LISTS and "min_position" not in path:
+            path += f"{'&' if '?' in path else '?'}min_position={_written.get(self._client, 0)}"
+        response = await self._client.request(method, path, content=content, headers=sent)
+        if method != "GET" and (position := response.headers.get("ledger-position")):
+            _written[self._client] = max(_written.get(self._client, 0), int(position))
+        return response
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.send("GET", path, **headers)
