@@ -122,9 +122,9 @@ class World:
                 self.hurry(case_id, rng.randint(3, len(TO_CLOSURE)))
         if len(begun) > 1 and rng.random() < 0.3:
             self._merge_while_both_are_answered(*begun[:2])
-        elif rng.random() < 0.2:
+        elif begun and rng.random() < 0.2:
             self._many_sue(begun)
-        elif rng.random() < 0.15:
+        elif begun and rng.random() < 0.15:
             self._close_twice(begun[0])
 
     def new_id(self) -> UUID:
