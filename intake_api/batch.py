@@ -18,7 +18,7 @@ from intake_api.services import Services
 from services.batch import Group, Item, Outcome, Results, Upload
 from services.caller import Caller
 from services.commands import ACTION, OPENING, OpenCase
-from services.desk import KeyReused, replayed
+from services.desk import UNPLACED, KeyReused, replayed
 from services.event_log import IdempotencyKey, StoredAnswer, Unavailable
 from services.identifiers import parse_case_no, parse_uuid
 from services.rules import Fault, Malformed
@@ -64,7 +64,10 @@ async def upload(call: Call) -> Reply:
             await _store(services, caller, groups, results, dry_run)
     reading.complete()
     shown = await _shown(call, results, len(values))
-    return Reply(200, msgspec.json.encode({"results": shown}), [(b"cache-control", b"no-store")])
+    headers = [(b"cache-control", b"no-store")]
+    if position := 0 if dry_run else _position(results):
+        headers.append((b"ledger-position", b"%d" % position))
+    return Reply(200, msgspec.json.encode({"results": shown}), headers)
 
 
 def _flag(call: Call, name: str) -> bool:
@@ -233,6 +236,12 @@ def _asked(index: int, value: Any) -> Asked:
     return Asked(
         index, str(key), value.get("open"), value.get("case_id"), value.get("external_ref"), value.get("action")
     )
+
+
+def _position(results: Results) -> int:
+    """The last position that the upload's answers tell of; a repeat of an item beside it has none of its own."""
+    told = [one.answered.position for one in results.values() if isinstance(one, Outcome)]
+    return max((position for position in told if position != UNPLACED), default=0)
 
 
 def _path(one: Asked) -> str:

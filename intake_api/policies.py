@@ -54,9 +54,11 @@ async def publish_policy(call: Call) -> Reply:
         raise Forbidden
     _, value, key = await read_write(call, caller)
     if answer := await services.desk.replay(key):
-        return Reply(answer.status, answer.document, [(b"idempotency-replayed", b"true")])
+        position = (b"ledger-position", b"%d" % answer.position)
+        return Reply(answer.status, answer.document, [(b"idempotency-replayed", b"true"), position])
     published, new = await services.policies.publish(value, caller, services.now(), key, _whole)
-    return Reply(201 if new else 200, _whole(published), [(b"cache-control", b"no-store")])
+    position = (b"ledger-position", b"%d" % services.policies.position)
+    return Reply(201 if new else 200, _whole(published), [(b"cache-control", b"no-store"), position])
 
 
 async def impact_of_policy(call: Call) -> Reply:

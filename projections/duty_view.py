@@ -1,16 +1,18 @@
 """What is owed about a case at an instant, by whom, until when, met when: every duty of its policy, per cycle."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from grading_engine.duties import Clock, Owed, Proof, clock, read
+from grading_engine.duties import Clock, Owed, Proof, clock, due, read
 from grading_engine.policy import Duty
-from services.case import Case, Kept
+from services.case import Case, Complaint, Kept
 from services.directory import Entry, in_force
 from services.events import RegionDescribed
 from services.vault import staff
+
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 Regions = Mapping[str, tuple[Entry[RegionDescribed], ...]]
 
@@ -54,22 +56,22 @@ def duties(case: Case, regions: Regions, now: datetime, known: datetime | None =
             if one.office == "obtaining_unit"
             else holder(case.region, one.office, regions, now, known),
         }
-        for one in dues(case)
+        for one in dues(case, now)
     ]
 
 
-def dues(case: Case) -> list[Due]:
-    """Every duty of the policy that judges the case, with its clock."""
+def dues(case: Case, now: datetime = _EVER) -> list[Due]:
+    """Every duty of the policy that judges the case, with its clock; of what is said to come after `now` nothing."""
     category = case.opened.category
     return [
         Due(
             rule,
             subject,
-            clock(rule, subject.started_at, subject.known_at, subject.proof, subject.void),
+            clock(rule, *subject[1:4], subject.void or case.void),
             rule.owed.in_category.get(category, rule.owed.by),
         )
         for rule in case.judged_by.duties
-        for subject in _subjects(case, rule)
+        for subject in _subjects(case, rule, now)
     ]
 
 
@@ -79,44 +81,68 @@ def stands(clock: Clock, now: datetime) -> dict[str, Any]:
     return {"state": owed.state, "overdue_seconds": owed.overdue_seconds, "was_overdue": owed.was_overdue}
 
 
-def _subjects(case: Case, rule: Duty) -> Iterator[Subject]:
+def _subjects(case: Case, rule: Duty, now: datetime) -> Iterator[Subject]:
     match rule.starts:
         case "complaint_obtained":
             yield from _complaints(case, rule)
+            yield from _voided(case, now)
         case "key_mass_complaint":
-            yield from _emergency(case)
+            yield from _emergency(case, now)
         case "closure":
             yield from _closures(case, rule)
 
 
 def _complaints(case: Case, rule: Duty) -> Iterator[Subject]:
-    """One a complaint, in the order in which they were recorded; those taken back are void."""
+    """One a complaint, in the order in which they were recorded."""
     closures = [held for held in (*(c.closure for c in case.cycles), case.cycle.closure) if held]
     for one in sorted(case.complaints.values(), key=lambda one: one.position):
         proof, met_by = None, None
-        if rule.met_by == "responded" and one.responded_at and one.proved_at:
-            proof, met_by = Proof(one.responded_at, one.proved_at), one.responded_by
+        if rule.met_by == "responded" and one.responded_at:
+            proof, met_by = Proof(one.responded_at, _cleared_at(rule, one)), one.responded_by
         elif rule.met_by == "closed":
             ending = next((held for held in closures if held.at >= one.obtained_at), None)
             if ending:
                 proof, met_by = Proof(ending.at, ending.known_at), ending.action.action_id
-        cycle = 1 + sum(1 for ended in case.cycles if ended.reopened and ended.reopened.at <= one.obtained_at)
         complaint = (one.complaint_id, one.household, one.obtained_by)
+        cycle = _cycle_at(case, one.obtained_at)
         yield Subject(cycle, one.obtained_at, one.recorded_at, proof, met_by, *complaint)
+
+
+def _cleared_at(rule: Duty, one: Complaint) -> datetime:
+    """Since when it is known that the complaint was answered: in time, if it was."""
+    due_at = due(rule, one.obtained_at)
+    in_time = [told.known_at for told in one.contacts if due_at is None or told.at <= due_at]
+    return min(in_time or [told.known_at for told in one.contacts])
+
+
+def _voided(case: Case, now: datetime) -> Iterator[Subject]:
+    """What was taken back is void from the instant at which it was said to have happened."""
     for gone in case.voided:
-        complaint = (gone.complaint_id, gone.household, gone.obtained_by)
-        yield Subject(1, gone.obtained_at, gone.recorded_at, None, None, *complaint, void=True)
+        if min(gone.obtained_at, gone.recorded_at) <= now:
+            complaint = (gone.complaint_id, gone.household, gone.obtained_by)
+            cycle = _cycle_at(case, gone.obtained_at)
+            yield Subject(cycle, gone.obtained_at, gone.recorded_at, None, None, *complaint, void=True)
 
 
-def _emergency(case: Case) -> Iterator[Subject]:
-    """上报 (4.4): from becoming a key mass complaint to the earliest report; the mechanism's start shows the gap."""
+def _cycle_at(case: Case, instant: datetime) -> int:
+    """A reopening starts the next cycle at its very instant."""
+    return 1 + sum(1 for ended in case.cycles if ended.reopened and ended.reopened.at <= instant)
+
+
+def _emergency(case: Case, now: datetime) -> Iterator[Subject]:
+    """上报 (4.4): from becoming a key mass complaint to the earliest report; the mechanism's start shows the gap.
+
+    A team may have started before it was reported: until then the report is owed.
+    """
     if case.key_mass is None:
         return
-    first = min(case.emergencies, key=lambda held: held.action.reported_at, default=None)
+    reported = [held for held in case.emergencies if min(held.action.reported_at, held.known_at) <= now]
+    first = min(reported, key=lambda held: held.action.reported_at, default=None)
     proof = Proof(first.action.reported_at, first.known_at) if first else None
     started = min((held.at for held in case.emergencies), default=None)
     met_by = first.action.action_id if first else None
-    yield Subject(1, case.key_mass.at, case.key_mass.known_at, proof, met_by, mechanism_started_at=started)
+    at, known_at, _ = case.key_mass
+    yield Subject(_cycle_at(case, at), at, known_at, proof, met_by, mechanism_started_at=started)
 
 
 def _closures(case: Case, rule: Duty) -> Iterator[Subject]:

@@ -69,8 +69,18 @@ class GradeChange(NamedTuple):
     turn: Turn
 
 
+class Contacted(NamedTuple):
+    """A contact that reached a complaint: when it was made, and when that became known."""
+
+    at: datetime
+    known_at: datetime
+
+
 class Complaint(msgspec.Struct, frozen=True, gc=False):
-    """投诉. One complaint; `owner` is the case in whose stream it was received, `position` that of its receipt."""
+    """投诉. One complaint; `owner` is the case in whose stream it was received, `position` that of its receipt.
+
+    `contacts`: the one that counts is the earliest; of the others those that were known before an earlier one was.
+    """
 
     complaint_id: UUID
     owner: UUID
@@ -85,7 +95,7 @@ class Complaint(msgspec.Struct, frozen=True, gc=False):
     complainant: Complainant | None = None
     responded_at: datetime | None = None
     responded_by: UUID | None = None
-    proved_at: datetime | None = None
+    contacts: tuple[Contacted, ...] = ()
     attempts: int = 0
     chased: int = 0
 
@@ -179,6 +189,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     households: Mapping[str, int] = {}
     first_obtained: datetime | None = None
     latest_contact: datetime | None = None
+    latest_proof: datetime | None = None
     ahead: tuple[Answer, ...] = ()
     facts: Mapping[str, object] = {}
     grading: Grading | None = None

@@ -298,7 +298,7 @@ class Desk:
             return repeat
         case, case_id = sitting.case, sitting.subject
         version = case.version + 1
-        entry = Entry(case_id, version, _LAST, at, case.region, caller.actor, action)
+        entry = Entry(case_id, version, UNPLACED, at, case.region, caller.actor, action)
         sitting.judge(entry)
         sealed, seals = await self.vault.seal(action, case_id, version, _begun(action))
         counterpart = None
@@ -374,7 +374,7 @@ class Desk:
             action, action_id=self.new_id(), case=sitting.subject, kind="merged_from", note=None, evidence=()
         )
         sealed, seals = await self.vault.seal(mirrored, target.case_id, target.version + 1)
-        entry = Entry(target.case_id, target.version + 1, _LAST, at, target.region, caller.actor, sealed)
+        entry = Entry(target.case_id, target.version + 1, UNPLACED, at, target.region, caller.actor, sealed)
         return Draft(entry, seals)
 
     def fact(
@@ -484,7 +484,7 @@ class Desk:
 
 
 # Of an action that has no position yet: behind all that have one.
-_LAST = 1 << 62
+UNPLACED = 1 << 62
 
 
 def replayed(stored: StoredAnswer, key: IdempotencyKey | None) -> Answered:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from grading_engine.policy import Policy, in_force, shipped
 from services.case import Case, Complaint, Inconsistency, Place, Reply, Voided
-from services.events import RANK, Action, Closed, Corrected, Linked, Received, Reopened, Unlinked
+from services.events import RANK, Action, Closed, Corrected, Linked, Received, Reopened, Responded, Unlinked
 from services.fold import Step, evolve
 from services.grading import graded
 from services.permit import permit
@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     def step(self) -> Step:
         """The action as recorded, in its place."""
         place = Place(self.stream, self.version)
-        return Step(self.action, place, self.at, self.recorded_at, self.version, self.position)
+        return Step(self.action, place, self.at, self.recorded_at, self.version, self.position, self.recorded_at)
 
 
 Files = Mapping[UUID, Sequence[Entry]]
@@ -161,7 +161,16 @@ def standing(entry: Entry, counting: Mapping[UUID, Entry]) -> Step | None:
     action = correction.becomes.action
     place = Place(last.stream, last.version, f"becomes.{action.name}.")
     at = min(action.occurred_at, entry.recorded_at)
-    return Step(action, place, at, last.recorded_at, entry.version, entry.position)
+    known_at = entry.recorded_at if _is_same_contact(action, entry.action) else last.recorded_at
+    return Step(action, place, at, known_at, entry.version, entry.position, entry.recorded_at)
+
+
+def _is_same_contact(said: Action, before: Action) -> bool:
+    """A correction that leaves alone whom a response reached, and when, says nothing new about a clock (4.3)."""
+    if not isinstance(said, Responded) or not isinstance(before, Responded):
+        return False
+    one, other = ((it.occurred_at, it.everyone, set(it.complaints), set(it.households)) for it in (said, before))
+    return one == other
 
 
 def _last_word(action_id: UUID, counting: Mapping[UUID, Entry]) -> Entry | None:
@@ -310,6 +319,7 @@ def _counting(case: Case, complaints: Mapping[UUID, Complaint]) -> Case:
         unanswered=frozenset(key for key, one in complaints.items() if one.responded_at is None),
         first_obtained=min((one.obtained_at for one in complaints.values()), default=None),
         latest_contact=max((one.responded_at for one in complaints.values() if one.responded_at), default=None),
+        latest_proof=max((told.known_at for one in complaints.values() for told in one.contacts), default=None),
     )
 
 

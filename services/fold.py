@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from services.case import LEVELS, Answer, Case, Complaint, Cycle, Kept, Lesson, Place, Reply, named
+from services.case import LEVELS, Answer, Case, Complaint, Contacted, Cycle, Kept, Lesson, Place, Reply, named
 from services.events import (
     RANK,
     Action,
@@ -52,7 +52,7 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
 class Step(msgspec.Struct, frozen=True, gc=False):
     """One action in its place: `at` is its fold instant, `known_at` when it was recorded so (by a correction, perhaps).
 
-    `version` and `position` are those of its own record.
+    `version`, `position` and `recorded_at` are those of its own record.
     """
 
     action: Action
@@ -61,6 +61,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     known_at: datetime
     version: int
     position: int
+    recorded_at: datetime
 
     @property
     def stream(self) -> UUID:
@@ -192,7 +193,7 @@ def _received(case: Case, action: Received, step: Step) -> Case:
         owner=step.place.stream,
         position=step.position,
         place=step.place,
-        recorded_at=step.known_at,
+        recorded_at=step.recorded_at,
         obtained_at=action.occurred_at,
         channel=action.channel,
         obtained_by=action.obtained_by,
@@ -216,15 +217,20 @@ def _received(case: Case, action: Received, step: Step) -> Case:
 
 
 def _met(complaint: Complaint, answer: Answer) -> Complaint:
-    """A complaint is met by its earliest contact (4.3)."""
-    if complaint.responded_at is not None and complaint.responded_at <= answer.contacted_at:
+    """A complaint is met by its earliest contact (4.3); a later one counts until that is known."""
+    said = Contacted(answer.contacted_at, answer.recorded_at)
+    if any(_tells_more(one, said) for one in complaint.contacts):
         return complaint
-    return replace(
-        complaint,
-        responded_at=answer.contacted_at,
-        responded_by=answer.action_id,
-        proved_at=answer.recorded_at,
-    )
+    others = (one for one in complaint.contacts if not _tells_more(said, one))
+    complaint = replace(complaint, contacts=(*others, said))
+    if complaint.responded_at is not None and complaint.responded_at <= said.at:
+        return complaint
+    return replace(complaint, responded_at=said.at, responded_by=answer.action_id)
+
+
+def _tells_more(one: Contacted, other: Contacted) -> bool:
+    """Neither later nor known later: beside it the other says nothing."""
+    return one.at <= other.at and one.known_at <= other.known_at
 
 
 def _responded(case: Case, action: Responded, step: Step) -> Case:
@@ -232,26 +238,31 @@ def _responded(case: Case, action: Responded, step: Step) -> Case:
     answer = Answer(action.action_id, action.occurred_at, step.known_at, keys)
     changed = {
         complaint.complaint_id: met
-        for complaint in _reached(case, action)
+        for complaint in _reached(case, action, step.known_at)
         if complaint.obtained_at <= action.occurred_at and (met := _met(complaint, answer)) is not complaint
     }
     runs_ahead = action.occurred_at > step.at and (keys is None or keys)
-    latest = max(case.latest_contact, action.occurred_at) if case.latest_contact else action.occurred_at
     return replace(
         case,
         complaints={**case.complaints, **changed} if changed else case.complaints,
         unanswered=case.unanswered.difference(changed),
-        latest_contact=latest,
+        latest_contact=_later_of(case.latest_contact, action.occurred_at),
+        latest_proof=_later_of(case.latest_proof, step.known_at),
         ahead=(*case.ahead, answer) if runs_ahead else case.ahead,
     )
 
 
-def _reached(case: Case, action: Responded) -> Iterable[Complaint]:
-    """Whom the contact may have reached. Contacts are folded in their order: only one by a clock that runs ahead can
-    be earlier than an answer that a complaint has already."""
+def _later_of(one: datetime | None, other: datetime) -> datetime:
+    return max(one, other) if one else other
+
+
+def _reached(case: Case, action: Responded, known_at: datetime) -> Iterable[Complaint]:
+    """Whom the contact may have reached. To a complaint that is answered already it says something new only if it is
+    earlier than that answer (by a clock that runs ahead), or was known before it."""
     if not action.everyone:
         return named(case, action.complaints, action.households)
-    if case.latest_contact is None or action.occurred_at >= case.latest_contact:
+    nothing_earlier = case.latest_contact is None or action.occurred_at >= case.latest_contact
+    if nothing_earlier and (case.latest_proof is None or known_at >= case.latest_proof):
         return [case.complaints[complaint_id] for complaint_id in case.unanswered]
     return case.complaints.values()
 

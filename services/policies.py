@@ -34,6 +34,7 @@ class PolicyBook:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._version = 0
+        self.position = 0
         self._told: list[Callable[[], None]] = []
         first = shipped()
         self.published: tuple[Published, ...] = (Published(first, first.model_dump(mode="json"), None),)
@@ -100,7 +101,7 @@ class PolicyBook:
         if record.version <= self._version:
             return
         fact = decode(record.name, record.schema, record.body)
-        self._version = record.version
+        self._version, self.position = record.version, record.position
         if isinstance(fact, PolicyPublished):
             policy = Policy.model_validate(fact.document)
             self.published = (*self.published, Published(policy, fact.document, record.recorded_at))

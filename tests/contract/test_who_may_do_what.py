@@ -31,6 +31,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/cases/{case}/actions": WRITES,
     "POST /v1/actions/batch": UPLOADS,
     "GET /v1/cases": READS,
+    "POST /v1/cases/search": UPLOADS,
     "GET /v1/cases/{case}": READS,
     "GET /v1/cases/{case}/grade": READS,
     "GET /v1/cases/{case}/actions": READS,
@@ -62,6 +63,7 @@ async def test_each_role_may_what_the_table_says(house: House, endpoint: str) ->
         body = {"type": "noted", "text": "一"} if path.endswith("actions") else body
         body = [] if path.endswith("batch") else body
         body = {} if "/policies" in path else body
+        body = {"q": "外墙"} if path.endswith("search") else body
     found = [
         (await house.caller(role, region).send(method, path, body, idempotency_key=f"{role}{region}")).status_code
         for role in ROLES

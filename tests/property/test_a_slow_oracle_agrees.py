@@ -3,7 +3,6 @@ contract says, as an oracle of another style reads it."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from random import Random
 from time import monotonic
 
 import pytest
@@ -11,11 +10,10 @@ import pytest
 from services.docket import fold
 from tests.property.oracle import Oracle
 from tests.property.seen import shown
-from tests.property.worlds import SOAK, World, seeds, told, wish
+from tests.property.worlds import SOAK, World, history, seeds, told
 
 HISTORIES = 2000 if SOAK else 300
 _TICK = timedelta(microseconds=1)
-_MOST_ASKED = 80
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +22,7 @@ async def test_at_every_instant_the_fold_says_what_the_oracle_says() -> None:
     compared = actions = 0
     begun = monotonic()
     async for seed in seeds(HISTORIES):
-        world = _history(seed)
+        world = history(seed)
         actions += len(world.order)
         with told(seed, world):
             for known, instants in _questions(world):
@@ -37,20 +35,6 @@ async def test_at_every_instant_the_fold_says_what_the_oracle_says() -> None:
                     compared += 1
     seconds = monotonic() - begun
     print(f"{HISTORIES} histories, {actions} actions: {compared} states agree in {seconds:.1f} s")
-
-
-def _history(seed: int) -> World:
-    """Five to 25 actions that were all accepted."""
-    rng = Random(seed)
-    world = World(rng, rng.choice((1, 2, 2, 3)))
-    wanted = rng.randint(5, 25)
-    for _ in range(_MOST_ASKED):
-        if len(world.order) >= wanted:
-            break
-        world.tick()
-        case_id = rng.choice(list(world.files))
-        world.ask(case_id, wish(world, case_id, fold(world.group(case_id)).docket))
-    return world
 
 
 def _questions(world: World) -> Iterable[tuple[datetime | None, Iterable[datetime | None]]]:

@@ -32,6 +32,8 @@ from services.sitting import Sitting
 SOAK = os.environ.get("ANJUAN_SOAK") == "1"
 BEGINNING = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 HOUSEHOLDS = ("3-1-201", "3栋1单元0201室", "3-1-202", "3-1-301", "3-1-401")
+# So many may sue that, with those that complain, a case lies near 60 or 100 households.
+CROWD = tuple(f"9-1-{number}" for number in range(1, 102))
 LEVELS = ("city", "area", "region", "group")
 KINDS = (
     "warned",
@@ -61,7 +63,9 @@ OWN_TIMES = {"received": "obtained_at", "responded": "contacted_at", "contact_at
 _WHO = {"name": "王五", "title": "客户关系专员"}
 _PRESIDENT = {"name": "赵一", "title": "regional_president"}
 _LAST = 1 << 62
+_MOST_ASKED = 80
 _TICK = timedelta(microseconds=1)
+_HOUR = timedelta(hours=1)
 _ACTOR = "manager/region/property"
 
 Body = dict[str, Any]
@@ -118,6 +122,10 @@ class World:
                 self.hurry(case_id, rng.randint(3, len(TO_CLOSURE)))
         if len(begun) > 1 and rng.random() < 0.3:
             self._merge_while_both_are_answered(*begun[:2])
+        elif begun and rng.random() < 0.2:
+            self._many_sue(begun)
+        elif begun and rng.random() < 0.15:
+            self._close_twice(begun[0])
 
     def new_id(self) -> UUID:
         return UUID(int=0x019AB3C4_5D6E_7F80_9123_000000000000 + next(self._ids))
@@ -230,6 +238,26 @@ class World:
             self.tick()
             self.ask(target, {"type": "reopened", "reason": "雨后再漏"})
 
+    def _many_sue(self, begun: Sequence[UUID]) -> None:
+        """In each case some, and perhaps enough together: near 60 households, or near 100."""
+        each = self.rng.choice((59, 60, 99)) // len(begun)
+        for number, case_id in enumerate(begun):
+            self.tick()
+            homes = [*CROWD[number * each : (number + 1) * each], *self.rng.sample(HOUSEHOLDS, 1)]
+            self.ask(case_id, {"type": "assessed", "facts": {"litigating_households": homes}})
+        if len(begun) > 1:
+            self.tick()
+            self.ask(begun[0], {"type": "linked", "case": str(begun[1]), "kind": "merged_into", "reason": "同一渗水"})
+
+    def _close_twice(self, case_id: UUID) -> None:
+        """Closed and answered for, reopened, and closed again."""
+        for _ in range(2):
+            self.hurry(case_id, len(TO_CLOSURE))
+            for kind in ("lesson_recorded", "blamed", "reopened"):
+                self.tick()
+                case = fold(self.group(case_id)).docket[case_id]
+                self.ask(case_id, {"type": kind, **_WISHES[kind](self, case)})
+
     def story(self) -> Iterator[str]:
         """What was recorded, one line for each action, with short names."""
         short: dict[str, str] = {str(case_id): f"case{n}" for n, case_id in enumerate(self.files, start=1)}
@@ -252,6 +280,20 @@ def _shape(adapter: Any, raw: bytes, body: Any) -> Any:
     return bodies.command(adapter, raw, body)
 
 
+def history(seed: int) -> World:
+    """Five to 25 actions that were all accepted."""
+    rng = Random(seed)
+    world = World(rng, rng.choice((1, 2, 2, 3)))
+    wanted = rng.randint(5, 25)
+    for _ in range(_MOST_ASKED):
+        if len(world.order) >= wanted:
+            break
+        world.tick()
+        case_id = rng.choice(list(world.files))
+        world.ask(case_id, wish(world, case_id, fold(world.group(case_id)).docket))
+    return world
+
+
 # What somebody may wish -------------------------------------------------------------------------------------------
 
 
@@ -261,7 +303,7 @@ def wish(world: World, case_id: UUID, docket: Docket) -> Body:
     kinds = [kind for kind in KINDS if rng.random() < 0.1 or barred(case, kind) is None]
     kind = rng.choices(kinds, [_OFTEN.get(kind, 1) * (2 if kind == "corrected" else 1) for kind in kinds])[0]
     body = {"type": kind, **_WISHES[kind](world, case)}
-    when = _when(world)
+    when = _when(world) if kind != "responded" or rng.random() < 0.7 else _about_when_due(world, case)
     own = OWN_TIMES.get(kind, "occurred_at")
     if when is not None or own != "occurred_at":
         body[own] = format_instant(when or world.now)
@@ -294,6 +336,14 @@ def _when(world: World) -> datetime | None:
     if chance < 0.7:
         return world.now + rng.choice((_TICK, timedelta(seconds=90), rng.random() * CLOCK_TOLERANCE))
     return _some_time_ago(world)
+
+
+def _about_when_due(world: World, case: Case) -> datetime:
+    """At the 60th minute of a complaint, or a microsecond before or after; or soon after it was obtained."""
+    rng = world.rng
+    obtained = [one.obtained_at for one in case.complaints.values()] or [world.now]
+    after = rng.choice((_HOUR, _HOUR, rng.random() * _HOUR))
+    return min(rng.choice(obtained) + after + rng.choice((-1, 0, 1)) * _TICK, world.now)
 
 
 def _some_time_ago(world: World) -> datetime:
@@ -330,24 +380,36 @@ def _responded(world: World, case: Case) -> Body:
 
 def _assessed(world: World, case: Case) -> Body:
     rng = world.rng
-    amount = f"{rng.randint(1, 9)}00000.00"
+    amount = rng.choice((f"{rng.randint(1, 9)}00000.00", "666666.67", "1999999.99", "2000000.00"))
+    flag = rng.choice((True, False, None))
     facts: Body = rng.choice(
         (
             {"compensation": rng.choice((amount, None, [{"amount": amount, "form": "cash"}]))},
-            {"upgrade_cost": rng.choice((amount, None)), "title_deed_delayed": rng.choice((True, False, None))},
+            {"upgrade_cost": rng.choice((amount, None)), "title_deed_delayed": flag},
+            {"economic_loss": rng.choice((amount, "0.00")), "batch_handover_delayed": flag},
+            {"compensation": "0.00", "upgrade_cost": "0.00", "economic_loss": "0.00", "group_milestone_delayed": flag},
+            {"annual_target_lowered": flag, "casualties": {"injured": 0, "dead": rng.randint(0, 1)}},
             {"casualties": rng.choice(({"injured": rng.randint(0, 2), "dead": 0}, None))},
             {"litigating_households": rng.choice((_some(world, HOUSEHOLDS), [], None))},
             {"litigating_households": {"add": _some(world, HOUSEHOLDS), "remove": _some(world, HOUSEHOLDS)}},
             {"litigating_households": {"add": _some(world, HOUSEHOLDS)}, "compensation": amount},
+            {"litigating_households": _crowd(world)},
+            {"litigating_households": {"add": _crowd(world), "remove": _some(world, CROWD[:60])}},
         )
     )
     return {"facts": facts}
 
 
+def _crowd(world: World) -> list[str]:
+    """Near the bounds of clause 7 with the few that complain."""
+    return [*CROWD[: world.rng.choice((56, 57, 58, 59, 60, 96, 97, 98, 99, 100))], *_some(world, HOUSEHOLDS)]
+
+
 def _emergency(world: World, case: Case) -> Body:
     covered = FUNCTIONS if world.rng.random() < 0.7 else FUNCTIONS[: world.rng.randint(1, 4)]
     members = [{"name": f"成员{function}", "function": function} for function in covered]
-    return {"lead": _PRESIDENT, "members": members, "reported_at": format_instant(world.now)}
+    reported_at = _some_time_ago(world) if world.rng.random() < 0.5 else world.now
+    return {"lead": _PRESIDENT, "members": members, "reported_at": format_instant(reported_at)}
 
 
 def _approved(world: World, case: Case) -> Body:

@@ -175,7 +175,8 @@ BUGS: dict[str, Bug] = {
     ),
     "the latest contact counts": Bug(
         (
-            Edit(fold._met, "complaint.responded_at <= answer", "complaint.responded_at >= answer"),
+            Edit(fold._met, "complaint.responded_at <= said", "complaint.responded_at >= said"),
+            Edit(fold._tells_more, "return one.at <= other.at and", "return one.at >= other.at and"),
             Edit(
                 fold._reached,
                 "return [case.complaints[complaint_id] for complaint_id in case.unanswered]",
@@ -204,8 +205,8 @@ BUGS: dict[str, Bug] = {
     ),
     "the report told first counts, not the earliest": bug(
         duty_view._emergency,
-        "first = min(case.emergencies, key=lambda held: held.action.reported_at, default=None)",
-        "first = case.emergencies[0] if case.emergencies else None",
+        "first = min(reported, key=lambda held: held.action.reported_at, default=None)",
+        "first = reported[0] if reported else None",
         owing.test_the_earliest_report_meets_the_duty,
     ),
     "one half of the households is most of them": bug(
@@ -216,7 +217,7 @@ BUGS: dict[str, Bug] = {
         2,
     ),
     "a complaint that was taken back is still owed an answer": bug(
-        duty_view._complaints, ", *complaint, void=True)", ", *complaint)", owing.test_nothing_is_owed_to_a_mistake
+        duty_view._voided, ", *complaint, void=True)", ", *complaint)", owing.test_nothing_is_owed_to_a_mistake
     ),
     "the make-up day is a day off": bug(
         working_days.is_working_day,
