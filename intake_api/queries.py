@@ -24,11 +24,11 @@ async def get_case(call: Call) -> Reply:
     as_of, known_at = asked.past(query, "as_of", now), asked.past(query, "known_at", now)
     case, head = await services.visible_case(call, caller, fresh=True)
     assert head is not None
-    await services.directory.refresh()
-    if as_of or known_at:
-        case = (await _docket_as_it_stood(services, case, as_of, known_at))[case.case_id]
-    at = as_of or now
-    document = case_view.encode(case_view.whole(case, services.directory, at, known_at))
+    if not as_of and not known_at:
+        ready = await services.ready.shown(case, caller.masked, now)
+        return read_reply(call, ready.body, ready.tag, _position(head.position))
+    case = (await _docket_as_it_stood(services, case, as_of, known_at))[case.case_id]
+    document = case_view.encode(case_view.whole(case, services.directory, as_of or now, known_at))
     body = await services.vault.open_document(document, caller.masked)
     return read_reply(call, body, f"{case.version}.{entity_tag(body)}", _position(head.position))
 

@@ -10,6 +10,7 @@ from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.polled import Polled
+from intake_api.ready_cases import ReadyCases
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.grams import Grams
@@ -21,6 +22,7 @@ from services.casebook import Casebook
 from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
+from services.gathering import Gathering
 from services.identifiers import parse_case_no, parse_uuid
 from services.jobs import Jobs
 from services.policies import PolicyBook
@@ -37,15 +39,15 @@ class Services:
         self.log = EventLog(url, settings.queue)
         self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
         self.policies = PolicyBook(self.log)
-        self.cases = Casebook(self.log, self.policies)
         self.directory = Directory(self.log)
+        self.cases = Casebook(self.log, self.policies, Gathering(self.log, self.directory))
         self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
         self.watch = Watch(url)
         self.grams = Grams(settings.key("ANJUAN_PHONE_KEY"))
-        self.follower = Follower(
-            url, self.log, Folder(self.log, self.vault, self.policies, self.grams), self.watch.moved
-        )
+        folder = Folder(self.log, self.vault, self.policies, self.grams, self.cases.remembered)
+        self.follower = Follower(url, self.log, folder, self.watch.moved)
         self.views = Views(url, self.watch, self.directory)
+        self.ready = ReadyCases(self.vault, self.directory)
         self.polled = Polled(self.watch, self.now)
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")

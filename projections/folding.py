@@ -6,7 +6,7 @@ A case with an action that cannot be applied is parked, alone: whatever its faul
 import asyncio
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -51,9 +51,18 @@ class NewerRelease(Exception):
 class Folder:
     """Keeps the cases folded lately, so that one more action costs one more step."""
 
-    def __init__(self, log: EventLog, vault: Vault, policies: PolicyBook, grams: Grams, kept: int = 10_000) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        vault: Vault,
+        policies: PolicyBook,
+        grams: Grams,
+        known: Callable[[UUID], Docket | None] = lambda _: None,
+        kept: int = 10_000,
+    ) -> None:
+        """`known` tells what else in this process keeps of a case, at whatever version."""
         self._log, self._vault, self._policies, self._grams = log, vault, policies, grams
-        self._kept = kept
+        self._known, self._kept = known, kept
         self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
         self._found_by: OrderedDict[UUID, tuple[tuple[Sealed, ...], list[int]]] = OrderedDict()
 
@@ -67,10 +76,25 @@ class Folder:
         newer, notices = _sorted(records)
         if any(record.name not in ACTIONS for record in records):
             await self._policies.refresh()
-        entries, faulty = await _decoded({stream: held for stream, held in newer.items() if stream not in waiting})
+        here = self._folded_here(newer, waiting)
+        entries, faulty = await _decoded(
+            {stream: held for stream, held in newer.items() if stream not in waiting and stream not in here}
+        )
         dockets, unfit = await self._folded(entries, end)
-        rows, unshown = await self._rows(dockets)
+        rows, unshown = await self._rows([*here.values(), *dockets])
         return Moved(rows, [*faulty, *unfit, *unshown], notices)
+
+    def _folded_here(self, newer: Mapping[UUID, Sequence[Record]], waiting: frozenset[UUID]) -> dict[UUID, Docket]:
+        """Cases that whoever stored the last of these records has folded up to it already."""
+        found: dict[UUID, Docket] = {}
+        for stream, records in newer.items():
+            docket = self._known(stream)
+            if docket and len(docket) == 1 and stream not in waiting:
+                case = docket[stream]
+                if (case.version, case.position) == (records[-1].version, records[-1].position):
+                    found[stream] = docket
+                    self._keep(stream, docket)
+        return found
 
     async def whole(self, streams: Iterable[UUID], end: int) -> Moved:
         """Fold these cases from their beginning up to a position."""

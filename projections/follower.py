@@ -27,6 +27,7 @@ LOCK = 0x616E6A76
 _LIMITS = "-c idle_session_timeout=5000 -c statement_timeout=60000 -c lock_timeout=10000"
 _BEAT = 1.0
 _AGAIN = 1.0
+_PACE = 0.02
 _LEAD = "UPDATE projections SET leader = %b, leading_at = now() WHERE name = 'cases'"
 
 # What the database refuses because of the rows, not of the moment.
@@ -95,6 +96,8 @@ class Follower:
                 moved = await self._folder.take(records, parked)
                 await self._write(connection, writer, view, records[-1].position, moved)
             if len(records) < self._most:
+                # Under load a batch gathers what arrives meanwhile; an action that comes alone has not waited for it.
+                await asyncio.sleep(_PACE if records else 0)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(growing.wait(), _BEAT / 2)
 

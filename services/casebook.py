@@ -17,6 +17,7 @@ from services.events import (
     UnknownEvent,
     decode,
 )
+from services.gathering import Gathering
 from services.policies import PolicyBook
 
 _KEPT = 20_000
@@ -48,8 +49,8 @@ def entry_of(record: Record, action: Action | None = None) -> Entry:
 class Casebook:
     """Least recently used cases go first; a stale one is harmless, because every append checks versions."""
 
-    def __init__(self, log: EventLog, policies: PolicyBook) -> None:
-        self._log, self._policies = log, policies
+    def __init__(self, log: EventLog, policies: PolicyBook, gathering: Gathering) -> None:
+        self._log, self._policies, self._gathering = log, policies, gathering
         policies.when_published(self.forget_everything)
         self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
         self._files: OrderedDict[UUID, Sequence[Entry]] = OrderedDict()
@@ -63,13 +64,14 @@ class Casebook:
             return known
         return (await self.fresh(case_id))[0]
 
+    def remembered(self, case_id: UUID) -> Docket | None:
+        """The case as this process remembers it, however old."""
+        return self._dockets.get(case_id)
+
     async def fresh(self, case_id: UUID) -> tuple[Docket, Head]:
         """The case with every write acknowledged before, by any process, and a head that it reflects at least."""
         known = self._dockets.get(case_id) or {case_id: Case(case_id)}
-        if len(known) == 1:
-            head, records = await self._log.read.history(case_id, known[case_id].version)
-        else:
-            head, records = await self._log.read.histories(dict(_versions(known)))
+        head, records = await self._gathering.newer(_versions(known))
         return await self._caught_up(case_id, known, records), head
 
     async def fresh_many(self, case_ids: Sequence[UUID]) -> list[Case]:

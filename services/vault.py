@@ -79,6 +79,8 @@ class Vault:
         self._hashes: dict[str, bytes] = {}
         # Texts opened lately, as JSON, by their mark. They live no longer than the keys that would open them again.
         self._recent: dict[bytes, bytes] = {}
+        # Rises whenever another process's word about keys is taken: what was opened before may not be opened now.
+        self.changes = 0
 
     async def seal(self, fact: _F, stream: UUID, version: int, fresh: Collection[UUID] = ()) -> tuple[_F, Seals]:
         """The fact with every personal field as a token. `fresh`: cases and complaints that this very fact begins."""
@@ -147,6 +149,7 @@ class Vault:
     def learn(self, existing: Iterable[WrappedKey], missing: Iterable[UUID]) -> None:
         """Another process was first with a key, or destroyed one: take its word."""
         self._recent.clear()
+        self.changes += 1
         for key_id in missing:
             self._keys.pop(key_id.bytes, None)
         for wrapped in existing:

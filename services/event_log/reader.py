@@ -116,6 +116,22 @@ class Reader:
 
         return await self.look(ask)
 
+    async def news(self, known: Mapping[UUID, int], after: int) -> tuple[Head, list[Record], list[Record]]:
+        """As `histories`; and the changes of the directory above a position."""
+
+        async def ask(connection: Connection) -> tuple[Head, list[Record], list[Record]]:
+            async with connection.pipeline():
+                head = await connection.execute(sql.READ_HEAD, binary=True)
+                rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
+                changes = await connection.execute(sql.DIRECTORY_AFTER, [after], binary=True)
+                return (
+                    await _one_head(head),
+                    [Record(*row) for row in await rows.fetchall()],
+                    [Record(*row) for row in await changes.fetchall()],
+                )
+
+        return await self.look(ask)
+
     async def at_places(self, places: Sequence[tuple[UUID, int]]) -> list[Record]:
         """The records at these streams and versions."""
         return await self._records(

@@ -43,12 +43,13 @@ class _Caller(asyncio.Protocol):
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return
-        at = self._buffer.find(b"content-length: ")
-        length = int(self._buffer[at + 16 : self._buffer.find(b"\r", at)])
+        at = self._buffer.find(b"content-length: ", 0, end)
+        # A 304 has no body, and says nothing of its length.
+        length = int(self._buffer[at + 16 : self._buffer.find(b"\r", at)]) if at >= 0 else 0
         if len(self._buffer) < end + 4 + length:
             return
         self.seconds.append(time.perf_counter() - self._began)
-        if not self._buffer.startswith(b"HTTP/1.1 2"):
+        if not self._buffer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 304")):
             self.refused += 1
         self._buffer = b""
         self._next()
