@@ -106,7 +106,7 @@ def _statements(
             if asked.word is not None
             else select(func.count())
             .select_from(view.cases)
-            .where(*conditions(view.cases, asked, now), *complained(view, asked))
+            .where(*conditions(view, asked, now), *complained(view, asked))
         )
     return found
 
@@ -132,9 +132,10 @@ def _parts(
 
 def _chosen(view: tables.View, asked: Asked, now: datetime) -> Select[Any]:
     c = view.cases.c
-    texts = [c.texts] if asked.word is not None else [c.case_id]
-    return select(c.head, c.project, *texts, c.due_at, c.case_no, c.external_ref, c.tags).where(
-        *conditions(view.cases, asked, now), *complained(view, asked)
+    texts = select(view.words.c.texts).where(view.words.c.case_id == c.case_id).scalar_subquery()
+    third = texts if asked.word is not None else c.case_id
+    return select(c.head, c.project, third, c.due_at, c.case_no, c.external_ref, c.tags).where(
+        *conditions(view, asked, now), *complained(view, asked)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Text
 
@@ -52,9 +52,9 @@ class Asked(NamedTuple):
         return self == plain
 
 
-def conditions(cases: Table, asked: Asked, now: datetime) -> list[Condition]:
+def conditions(view: View, asked: Asked, now: datetime) -> list[Condition]:
     """What a row of `cases` has to fulfil."""
-    c = cases.c
+    c = view.cases.c
     found = [
         *_any(c.region, asked.regions),
         *_any(c.project, asked.projects),
@@ -79,7 +79,7 @@ def conditions(cases: Table, asked: Asked, now: datetime) -> list[Condition]:
     if asked.updated_since:
         found.append(c.updated_at >= asked.updated_since)
     if asked.word is not None:
-        found.append(_word(cases, asked))
+        found.append(_word(view, asked))
     if asked.reference is not None:
         found.append(c.external_ref == asked.reference)
     return found
@@ -105,9 +105,9 @@ def _any(column: Any, values: Collection[str] | None) -> list[Condition]:
     return [column == func.any(literal(sorted(values), ARRAY(Text)))]
 
 
-def _word(cases: Table, asked: Asked) -> Condition:
+def _word(view: View, asked: Asked) -> Condition:
     """A number, a reference or a tag, whole; or a text that may hold the word, which who reads it makes sure of."""
-    c = cases.c
+    c = view.cases.c
     found: list[Condition] = [
         c.external_ref == asked.word,
         c.tags.op("@>")(literal([asked.word], ARRAY(Text))),
@@ -115,7 +115,9 @@ def _word(cases: Table, asked: Asked) -> Condition:
     if asked.number:
         found.append(c.case_no == asked.number)
     if asked.grams:
-        found.append(c.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer))))
+        w = view.words.c
+        held = w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))
+        found.append(c.case_id.in_(select(w.case_id).where(held)))
     return or_(*found)
 
 

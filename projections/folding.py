@@ -13,7 +13,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from projections.grams import Grams
-from projections.rows import CaseRows, Row, Sealed, rows_of
+from projections.rows import CaseRows, Row, Sealed, rows_of, words
+from projections.writing import FoundRows
 from services.casebook import entry_of
 from services.docket import Docket, Entry, Files, advanced, comes_last, fold, groups, linked_streams
 from services.event_log import EventLog, Record, Unavailable
@@ -23,8 +24,6 @@ from services.vault import Vault
 
 # Seconds of folding after which others have a turn.
 _TURN = 0.005
-
-FoundRows = tuple[CaseRows, list[int]]
 
 
 class Parked(NamedTuple):
@@ -64,11 +63,12 @@ class Folder:
         self._log, self._vault, self._policies, self._grams = log, vault, policies, grams
         self._known, self._kept = known, kept
         self._dockets: OrderedDict[UUID, Docket] = OrderedDict()
-        self._found_by: OrderedDict[UUID, tuple[tuple[Sealed, ...], list[int]]] = OrderedDict()
+        self._found_by: OrderedDict[UUID, tuple[Sealed, ...]] = OrderedDict()
 
     def forget(self) -> None:
-        """Begin anew, as after another process has led."""
+        """Begin anew, as after another process has led, or something was not written."""
         self._dockets.clear()
+        self._found_by.clear()
 
     async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
         """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
@@ -191,18 +191,18 @@ class Folder:
             if perf_counter() - turn > _TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
-        return [(one, grams) for one, grams in zip(rows, await self._grams_of(rows), strict=True)], parked
+        return list(zip(rows, await self._words(rows), strict=True)), parked
 
-    async def _grams_of(self, rows: Sequence[CaseRows]) -> list[list[int]]:
+    async def _words(self, rows: Sequence[CaseRows]) -> list[Row | None]:
         """What each case is found by; its texts are opened once, unless its opening is corrected."""
-        unknown = [one for one in rows if self._found_by.get(one.case_id, (None,))[0] != one.texts]
+        unknown = [one for one in rows if self._found_by.get(one.case_id) != one.texts]
         opened = iter(await self._vault.texts([sealed for one in unknown for sealed in one.texts]))
+        found = {one.case_id: words(one, self._grams.of([next(opened) for _ in one.texts])) for one in unknown}
         for one in unknown:
-            self._found_by[one.case_id] = one.texts, self._grams.of([next(opened) for _ in one.texts])
-        found = [self._found_by[one.case_id][1] for one in rows]
+            self._found_by[one.case_id] = one.texts
         while len(self._found_by) > self._kept:
             self._found_by.popitem(last=False)
-        return found
+        return [found.get(one.case_id) for one in rows]
 
 
 def told(fault: Exception) -> str:

@@ -78,7 +78,6 @@ class Follower:
         await connection.execute(_LEAD, [f"{socket.gethostname()}:{os.getpid()}"])
         view = await checkpoint.live(connection)
         writer = Writer(connection, view.generation)
-        await writer.prepare()
         while True:
             growing = self._log.read.growing
             now = await checkpoint.live(connection)
@@ -122,6 +121,7 @@ class Follower:
                 # One case's rows are refused: it is to be found, and the others to be written.
                 if write is apart:
                     raise
+                self._folder.forget()
         self._moved(after)
 
 
@@ -140,7 +140,7 @@ async def apart(connection: Connection, writer: Writer, view: View, moved: Moved
     for one in moved.rows:
         try:
             async with connection.transaction():
-                await writer.replace([one], again=True)
+                await writer.replace([one])
         except REFUSED as fault:
             refused = Parked(one[0].case_id, one[0].region, view.position, type(fault).__name__)
             await _set_aside(connection, view, [refused])

@@ -42,7 +42,7 @@ class Counted(NamedTuple):
 
 
 class CaseRows(NamedTuple):
-    """The rows of one case; `case` is complete but for its grams, which need its texts opened."""
+    """The rows of one case, but for what it is found by, which needs its texts opened (`words`)."""
 
     case_id: UUID
     region: str
@@ -113,8 +113,13 @@ def _case(case: Case, owed: Sequence[Due], own: Sequence[Complaint], position: i
         *counted[1:],
         # Open at its end, so that what the directory says can follow.
         encode(own_head(case))[:-1],
-        encode([marked("text", stream, version, path, token) for token, stream, version, path in _texts(case)]),
     )
+
+
+def words(one: CaseRows, grams: list[int]) -> Row:
+    """What the case is found by, with the texts that were looked at."""
+    said = encode([marked("text", stream, version, path, token) for token, stream, version, path in one.texts])
+    return (one.case_id, said, grams)
 
 
 def _may_be_late(one: Due) -> bool:

@@ -36,6 +36,7 @@ class View(NamedTuple):
     """The tables of one generation."""
 
     cases: Table
+    words: Table
     complaints: Table
     duties: Table
     grades: Table
@@ -79,8 +80,6 @@ def _cases(metadata: MetaData, schema: str) -> Table:
         Column("responses_met", Integer, nullable=False),
         Column("responses_late", Integer, nullable=False),
         Column("head", LargeBinary, nullable=False),
-        Column("texts", LargeBinary, nullable=False),
-        Column("grams", ARRAY(Integer), nullable=False),
         schema=schema,
         comment="One row a case: its head, ready to be sent (texts sealed), and what it is found and counted by.",
     )
@@ -98,7 +97,6 @@ def _cases(metadata: MetaData, schema: str) -> Table:
     Index("cases_breached", c.region, c.breached_at, postgresql_where=text("breached_at IS NOT NULL"))
     Index("cases_numbered", c.case_no)
     Index("cases_referred", c.external_ref, postgresql_where=text("external_ref IS NOT NULL"))
-    Index("cases_grams", c.grams, postgresql_using="gin")
     Index("cases_tags", c.tags, postgresql_using="gin")
     Index("cases_channels", c.channels, postgresql_using="gin")
     Index("cases_of_status", c.status, c.opened_at, c.case_id)
@@ -112,6 +110,20 @@ def _cases(metadata: MetaData, schema: str) -> Table:
         c.case_id,
         postgresql_where=text("escalation_level <> 'none'"),
     )
+    return table
+
+
+def _words(metadata: MetaData, schema: str) -> Table:
+    table = Table(
+        "words",
+        metadata,
+        Column("case_id", Uuid, primary_key=True),
+        Column("texts", LargeBinary, nullable=False),
+        Column("grams", ARRAY(Integer), nullable=False),
+        schema=schema,
+        comment="A case's texts, sealed, and what they are found by: apart, since nearly no action changes them.",
+    )
+    Index("words_grams", table.c.grams, postgresql_using="gin")
     return table
 
 
@@ -231,6 +243,7 @@ def _notices(metadata: MetaData, schema: str) -> Table:
 def _view(metadata: MetaData, schema: str) -> View:
     return View(
         _cases(metadata, schema),
+        _words(metadata, schema),
         _complaints(metadata, schema),
         _duties(metadata, schema),
         _grades(metadata, schema),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
@@ -9,12 +10,15 @@ from projections.rows import CaseRows, Row
 from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
 from services.event_log import Connection
 
-# Probes by index whatever the planner thinks of a temporary table; the views' rows are rebuilt from the ledger, so
-# that losing the last of them in a crash, with the checkpoint that says so, loses nothing.
+# Probes by index whatever the planner thinks of a batch's size, planned once. The views' rows are rebuilt from the
+# ledger, so that losing the last of them in a crash, with the checkpoint that says so, loses nothing.
 SESSION = (
-    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c synchronous_commit=off"
+    "-c enable_seqscan=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c synchronous_commit=off"
     " -c client_min_messages=error"
 )
+# A case's rows with its words; None: the words are as they were written before.
+FoundRows = tuple[CaseRows, Row | None]
+_JSON = msgspec.json.Encoder()
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SUMS = ", ".join(COUNTED)
 # A void case counts for nothing, and neither as opened.
@@ -32,34 +36,17 @@ class Writer:
     def __init__(self, connection: Connection, generation: int) -> None:
         self._connection = connection
         self._view: View = VIEWS[generation]
-        self._replacing = [_replacing(table) for table in self._view[1:4]]
-        self._upsert = _upsert(self._view.cases)
-        self._counting = _counting(self._view)
+        self._replacing = _replacing(self._view)
 
-    async def prepare(self) -> None:
-        """Make the session's own tables, which hold a batch on its way; needed for `replace`."""
-        for table in self._view[:4]:
-            await self._connection.execute(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname}) ON COMMIT DELETE ROWS"
-            )
+    async def replace(self, rows: Sequence[FoundRows]) -> None:
+        """Let the views hold exactly these rows of these cases. Doing it twice changes nothing."""
+        if rows:
+            tables = zip(self._view[:5], _columns(rows), strict=True)
+            await self._connection.execute(self._replacing, [_as_json(table, held) for table, held in tables])
 
-    async def replace(self, rows: Sequence[tuple[CaseRows, list[int]]], again: bool = False) -> None:
-        """Let the views hold exactly these rows of these cases. Doing it twice changes nothing.
-
-        `again`: in this transaction something was replaced before.
-        """
-        if not rows:
-            return
-        if again:
-            await self._connection.execute(f"TRUNCATE {', '.join(f'next_{table.name}' for table in self._view[:4])}")
-        for table, held in zip(self._view[:4], _columns(rows), strict=True):
-            await self._copy(f"next_{table.name}", table, held)
-        for statement in (*self._counting, self._upsert, *(one for pair in self._replacing for one in pair)):
-            await self._connection.execute(statement)
-
-    async def add(self, rows: Sequence[tuple[CaseRows, list[int]]]) -> None:
+    async def add(self, rows: Sequence[FoundRows]) -> None:
         """Put in rows of cases of which nothing is there yet; the counts are summed up at the end (`count_all`)."""
-        for table, held in zip(self._view[:4], _columns(rows), strict=True):
+        for table, held in zip(self._view[:5], _columns(rows), strict=True):
             await self._copy(table.fullname, table, held)
 
     async def count_all(self) -> None:
@@ -94,14 +81,40 @@ class Writer:
                     await copy.write_row(row)
 
 
-def _columns(rows: Sequence[tuple[CaseRows, list[int]]]) -> tuple[Iterable[Row], ...]:
+def _columns(rows: Sequence[FoundRows]) -> tuple[Iterable[Row], ...]:
     """The rows of each table."""
     return (
-        ((*held.case, grams) for held, grams in rows),
+        (held.case for held, _ in rows),
+        (words for _, words in rows if words),
         (row for held, _ in rows for row in held.complaints),
         (row for held, _ in rows for row in held.duties),
         (row for held, _ in rows for row in held.grades),
     )
+
+
+def _as_json(table: Table, rows: Iterable[Row]) -> str:
+    """The rows as PostgreSQL reads them into the table's own row type; bytes in hexadecimal."""
+    names = [column.name for column in table.columns]
+    return _JSON.encode([dict(zip(names, map(_said, row), strict=True)) for row in rows]).decode()
+
+
+def _said(value: object) -> object:
+    return f"\\x{value.hex()}" if type(value) is bytes else value
+
+
+def _replacing(view: View) -> str:
+    """One statement for a batch: it sees what was there before, and moves the sums by the difference."""
+    cases, words, *parts = view[:5]
+    steps = [_next(table) for table in view[:5]]
+    steps += [f"counted AS ({_counting(view)})", f"put_cases AS ({_upsert(cases)})", f"put_words AS ({_upsert(words)})"]
+    for table in parts:
+        steps += [f"gone_{table.name} AS ({_gone(table)})", f"put_{table.name} AS ({_upsert(table)})"]
+    return f"WITH {', '.join(steps)} SELECT 1"
+
+
+def _next(table: Table) -> str:
+    rows = f"SELECT * FROM json_populate_recordset(NULL::{table.fullname}, %t::json)"
+    return f"next_{table.name} AS MATERIALIZED ({rows})"
 
 
 def _upsert(table: Table) -> str:
@@ -115,35 +128,26 @@ def _upsert(table: Table) -> str:
     )
 
 
-def _replacing(table: Table) -> tuple[str, str]:
-    """Take away what is no longer there, then put in what is."""
+def _gone(table: Table) -> str:
+    """Take away what is no longer there."""
     same = " AND ".join(f"next.{column.name} = held.{column.name}" for column in table.primary_key)
     return (
         f"DELETE FROM {table.fullname} AS held USING next_cases AS moved WHERE held.case_id = moved.case_id"
-        f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})",
-        _upsert(table),
+        f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})"
     )
 
 
-def _counting(view: View) -> tuple[str, str]:
-    """Move the sums by what the cases add now less what they added before; before the cases themselves are written."""
+def _counting(view: View) -> str:
+    """Move the sums by what the cases add now less what they added before. Of nobody's sum zeros may be left."""
     dims, counts = ", ".join(COUNTED_BY), view.counts.fullname
-    less = ", ".join(f"-{name}" for name in COUNTED)
+    own = ", ".join(f"c.{name}" for name in COUNTED_BY)
+    less = ", ".join(["-(c.status <> 'void')::int4", *(f"-c.{name}" for name in COUNTED[1:])])
     added = ", ".join(f"{name} = held.{name} + excluded.{name}" for name in COUNTED)
     moved = " OR ".join(f"sum({name}) <> 0" for name in COUNTED)
-    before = (
-        f"SELECT {', '.join('c.' + name for name in COUNTED_BY)}, {_OWN_SUMS.replace('status', 'c.status')}"
-        f" FROM {view.cases.fullname} AS c"
-    )
-    for name in COUNTED[1:]:
-        before = before.replace(f", {name}", f", c.{name}")
-    gone = " AND ".join(f"held.{name} IN (c.{name}, '')" for name in COUNTED_BY)
     return (
-        f"WITH before AS ({before} JOIN next_cases AS n USING (case_id))"
-        f" INSERT INTO {counts} AS held ({dims}, {_SUMS})"
+        f"INSERT INTO {counts} AS held ({dims}, {_SUMS})"
         f" SELECT {_GRAIN}, {', '.join(f'sum({name})' for name in COUNTED)} FROM ("
-        f"SELECT {dims}, {_OWN_SUMS} FROM next_cases UNION ALL SELECT {dims}, {less} FROM before) AS moved"
-        f" {_GRAINS} HAVING {moved} ON CONFLICT ({dims}) DO UPDATE SET {added}",
-        f"DELETE FROM {counts} AS held USING next_cases AS n, {view.cases.fullname} AS c"
-        f" WHERE n.case_id = c.case_id AND held.opened = 0 AND {gone}",
+        f"SELECT {dims}, {_OWN_SUMS} FROM next_cases UNION ALL"
+        f" SELECT {own}, {less} FROM {view.cases.fullname} AS c JOIN next_cases AS n USING (case_id)) AS moved"
+        f" {_GRAINS} HAVING {moved} ON CONFLICT ({dims}) DO UPDATE SET {added}"
     )

@@ -42,8 +42,6 @@ CREATE TABLE {view}.cases (
     responses_met integer NOT NULL,
     responses_late integer NOT NULL,
     head bytea NOT NULL,
-    texts bytea NOT NULL,
-    grams integer[] NOT NULL,
     PRIMARY KEY (case_id)
 );
 COMMENT ON TABLE {view}.cases IS 'One row a case: its head, ready to be sent (texts sealed), and what it is found and counted by.';
@@ -56,7 +54,6 @@ CREATE INDEX cases_of_stage ON {view}.cases (stage, opened_at, case_id);
 CREATE INDEX cases_escalated ON {view}.cases (escalation_level, opened_at, case_id) WHERE escalation_level <> 'none';
 CREATE INDEX cases_due ON {view}.cases (due_at, case_id);
 CREATE INDEX cases_due_in ON {view}.cases (region, due_at, case_id);
-CREATE INDEX cases_grams ON {view}.cases USING gin (grams);
 CREATE INDEX cases_moved ON {view}.cases (position);
 CREATE INDEX cases_numbered ON {view}.cases (case_no);
 CREATE INDEX cases_opened ON {view}.cases (opened_at, case_id);
@@ -68,6 +65,14 @@ CREATE INDEX cases_severe_in ON {view}.cases (region, severity, opened_at, case_
 CREATE INDEX cases_tags ON {view}.cases USING gin (tags);
 CREATE INDEX cases_updated ON {view}.cases (updated_at, case_id);
 CREATE INDEX cases_updated_in ON {view}.cases (region, updated_at, case_id);
+CREATE TABLE {view}.words (
+    case_id uuid NOT NULL,
+    texts bytea NOT NULL,
+    grams integer[] NOT NULL,
+    PRIMARY KEY (case_id)
+);
+COMMENT ON TABLE {view}.words IS 'A case''s texts, sealed, and what they are found by: apart, since nearly no action changes them.';
+CREATE INDEX words_grams ON {view}.words USING gin (grams);
 CREATE TABLE {view}.complaints (
     complaint_id uuid NOT NULL,
     case_id uuid NOT NULL,
