@@ -16,7 +16,7 @@ from projections.watch import Watch
 from services.caller import Caller
 
 # Seconds to wait for `min_position`: a caller has five for everything.
-_PATIENCE = 4.5
+PATIENCE = 4.5
 _KEPT_BYTES = 32 << 20
 
 
@@ -94,7 +94,7 @@ class Polled:
         if b"min_position" not in call.scope["query_string"]:
             return
         position = min_position(call)
-        if position is not None and not await self._watch.reached(position, _PATIENCE):
+        if position is not None and not await self._watch.reached(position, PATIENCE):
             raise ProjectionBehind
 
 

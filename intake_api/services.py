@@ -10,6 +10,7 @@ from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.polled import Polled
+from intake_api.streams import Streams
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.grams import Grams
@@ -46,6 +47,7 @@ class Services:
             url, self.log, Folder(self.log, self.vault, self.policies, self.grams), self.watch.moved
         )
         self.views = Views(url, self.watch, self.directory)
+        self.streams = Streams(self.views, self.watch)
         self.polled = Polled(self.watch, self.now)
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
