@@ -48,7 +48,7 @@ class Services:
         )
         self.views = Views(url, self.watch, self.directory)
         self.streams = Streams(self.views, self.watch)
-        self.polled = Polled(self.watch, self.now)
+        self.polled = Polled(self.watch, self.directory, lambda: self.now())
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
