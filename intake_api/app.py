@@ -18,7 +18,7 @@ from intake_api import batch, case_lists, cases, directory, openapi, policies, q
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
-from intake_api.telemetry import POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
+from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
 from services.event_log import Unavailable
 from services.settings import Settings
 
@@ -198,6 +198,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, Anjuan)
     services = app.services
     WAITING.set_function(lambda: services.log.appender.waiting)
+    LOOKS.set_function(lambda: services.views.looks)
     STREAMS.set_function(lambda: services.streams.open)
     POSITION.set_function(lambda: services.log.appender.position)
     async with services.log:
