@@ -226,6 +226,22 @@ async def test_those_who_begin_at_different_positions_stand_at_one_soon(house: H
         await asyncio.gather(*(heard.leave() for heard in listeners))
 
 
+async def test_who_comes_in_late_is_first_told_up_to_where_the_others_stand(house: House) -> None:
+    region = await house.region()
+    agent, streams = house.agent(region), house.services.streams
+    stands = []
+    for _ in range(3):
+        await agent.case(region)
+        stands.append(await _position(house, region))
+    begin, _, there = stands
+    assert (await streams.after((region,), begin)).until == there
+    await agent.case(region)
+    now = await _position(house, region)
+    # However much moved since: from there on they share each look.
+    assert (await streams.after((region,), begin - 1)).until == there
+    assert (await streams.after((region,), there)).until == now
+
+
 async def test_a_slow_reader_is_told_each_case_once_and_nothing_heaps_up(house: House) -> None:
     region = await house.region()
     agent = house.agent(region)
