@@ -72,10 +72,14 @@ class Tokens:
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()
             self._verified[header] = known
-        if known.expires_at + _LEEWAY < time.time():
+        if self.left(known) < 0:
             self._verified.pop(header, None)
             raise Unauthenticated
         return known
+
+    def left(self, caller: Caller) -> float:
+        """Seconds for which the caller's token still counts."""
+        return caller.expires_at + _LEEWAY - time.time()
 
     def _proven(self, header: str) -> Caller:
         scheme, _, token = header.partition(" ")

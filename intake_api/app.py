@@ -9,15 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.sse import EventSourceResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system
+from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, stream, system
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
-from intake_api.telemetry import POSITION, WAITING, Observed, configure_logs, serve_metrics
+from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
 from services.event_log import Unavailable
 from services.settings import Settings
 
@@ -79,7 +80,14 @@ def create_app(settings: Settings, url: str) -> Anjuan:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Match",
+                "Last-Event-ID",
+            ],
             expose_headers=["ETag", "Ledger-Position", "Ledger-Epoch", "Location", "Idempotency-Replayed"],
         )
     app.add_middleware(Observed, access_log=settings.access_log)
@@ -111,6 +119,15 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             (200, 401, 403, 413, 415, 422, 503),
             "SearchCases",
             extra=_PAGED,
+        ),
+        _route(
+            "GET",
+            "/v1/stream",
+            stream.stream,
+            None,
+            (200, 400, 401, 403, 409, 422, 503),
+            extra={"parameters": openapi.headers("Last-Event-ID")},
+            kind=EventSourceResponse,
         ),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
         _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),
@@ -181,6 +198,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, Anjuan)
     services = app.services
     WAITING.set_function(lambda: services.log.appender.waiting)
+    LOOKS.set_function(lambda: services.views.looks)
+    STREAMS.set_function(lambda: services.streams.open)
     POSITION.set_function(lambda: services.log.appender.position)
     async with services.log:
         stop_metrics = serve_metrics(services.settings.host, services.settings.metrics_port)
@@ -202,6 +221,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             works.append(services.follower.run())
         tasks = [asyncio.create_task(work) for work in works]
         yield
+        services.streams.end()
         await services.jobs.stop()
         for task in tasks:
             task.cancel()

@@ -149,12 +149,14 @@ def order(query: Query, sorts: Sequence[str], default: str) -> tuple[str, bool]:
 
 
 class Cursor:
-    """Where the next page begins, signed for this list and these filters: another one, or a made-up one, is refused."""
+    """Where the next page begins, signed for this list, filters and regions; another's, or one made up, is refused."""
 
     def __init__(self, key: bytes, call: Call, query: Query) -> None:
         kept = sorted((name, sorted(values)) for name, values in query.items() if name not in _OF_THE_PAGE)
         self._key = key
-        self._said = f"cursor {call.path} {json.dumps(kept)} ".encode()
+        caller: Caller = call.scope["caller"]
+        scope = "*" if caller.everywhere else sorted(caller.regions)
+        self._said = f"cursor {call.path} {json.dumps([scope, kept])} ".encode()
 
     def write(self, key: Sequence[Any] | None) -> str | None:
         """None: this was the last page."""

@@ -1,7 +1,8 @@
 """One request and its answer: headers, language, body limits, query parameters, entity tags."""
 
+import asyncio
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
@@ -120,6 +121,59 @@ class Call(Request):
                 raise UnknownParameter("invalid_parameter", name)
             found.setdefault(name, []).append(value)
         return found
+
+
+class StreamedReply(Reply):
+    """An answer whose end is not known when it begins: each piece leaves when the reader has room for it.
+
+    What can be refused is refused before it is made. From then on there is no deadline; who leaves ends it quietly, and
+    after a fault it breaks off, so that nobody takes a part for the whole.
+    """
+
+    __slots__ = ("_call", "_pieces")
+
+    def __init__(
+        self,
+        call: "Call",
+        pieces: AsyncIterator[bytes],
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        content_type: bytes = _JSON,
+    ) -> None:
+        super().__init__(200, b"", headers, content_type)
+        self._call, self._pieces = call, pieces
+
+    async def send(self, send: Send, epoch: int) -> None:
+        headers = [
+            (b"content-type", self.content_type),
+            (b"x-content-type-options", b"nosniff"),
+            (b"ledger-epoch", b"%d" % epoch),
+            *self.headers,
+        ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        pouring, leaving = asyncio.create_task(self._pour(send)), asyncio.create_task(_left(self._call))
+        try:
+            await asyncio.wait((pouring, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pouring.cancel()
+            leaving.cancel()
+            await asyncio.gather(pouring, leaving, return_exceptions=True)
+        if not pouring.cancelled() and (fault := pouring.exception()):
+            self._call.services.report(fault)
+
+    async def _pour(self, send: Send) -> None:
+        try:
+            async for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            if isinstance(self._pieces, AsyncGenerator):
+                await self._pieces.aclose()
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(call: "Call") -> None:
+    """Until the reader is gone."""
+    while (await call.receive())["type"] != "http.disconnect":
+        pass
 
 
 _TAG = re.compile(r"\s*(\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?))?\s*")

@@ -16,6 +16,15 @@ class OneWrite(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]
 
+    def shutdown(self) -> None:
+        """The server is about to end: an answer that would go on for ever ends, read or unread; others are finished."""
+        end: Any = self.cycle.scope.get("at_shutdown") if self.cycle and not self.cycle.response_complete else None
+        if end:
+            end()
+            if self.flow.write_paused:
+                self.transport.abort()
+        super().shutdown()
+
 
 class Gathering:
     """A transport that hands on in one piece what is written to it in one turn of the loop."""

@@ -14,9 +14,10 @@ from intake_api.http import Call, Reply, UnknownParameter, entity_tag, read_repl
 from projections.checkpoint import View
 from projections.watch import Watch
 from services.caller import Caller
+from services.directory import Directory
 
 # Seconds to wait for `min_position`: a caller has five for everything.
-_PATIENCE = 4.5
+PATIENCE = 4.5
 _KEPT_BYTES = 32 << 20
 
 
@@ -47,8 +48,8 @@ Question = tuple[object, ...]
 class Polled:
     """This process's answers, the ones asked for last."""
 
-    def __init__(self, watch: Watch, clock: Callable[[], datetime]) -> None:
-        self._watch, self._clock = watch, clock
+    def __init__(self, watch: Watch, directory: Directory, clock: Callable[[], datetime]) -> None:
+        self._watch, self._directory, self._clock = watch, directory, clock
         self._kept: OrderedDict[Question, Kept] = OrderedDict()
         self._making: dict[Question, asyncio.Task[Kept]] = {}
         self._bytes = 0
@@ -73,7 +74,12 @@ class Polled:
         return await asyncio.shield(task)
 
     async def _make(self, asked: Question, make: Make) -> Kept:
-        made = await make()
+        while True:
+            known = self._directory.position
+            made = await make()
+            if self._directory.position == known:
+                break
+            # It was asked by where projects lay before: once more, now that the directory has caught up.
         headers = [(b"ledger-position", b"%d" % made.view.position)]
         kept = Kept(made, entity_tag(made.body), headers)
         if old := self._kept.pop(asked, None):
@@ -94,7 +100,7 @@ class Polled:
         if b"min_position" not in call.scope["query_string"]:
             return
         position = min_position(call)
-        if position is not None and not await self._watch.reached(position, _PATIENCE):
+        if position is not None and not await self._watch.reached(position, PATIENCE):
             raise ProjectionBehind
 
 

@@ -78,6 +78,10 @@ CODES: Mapping[str, Code] = {
     "unknown_household": Code(422, "案卷中没有该户的投诉", "No complaint of that household in the case"),
     "unknown_parameter": Code(422, "未知的查询参数", "Unknown query parameter"),
     "invalid_parameter": Code(422, "查询参数的值无效", "The value of a query parameter is not valid"),
+    "last_event_id_malformed": Code(400, "Last-Event-ID 无法识别", "The Last-Event-ID is not a position"),
+    "ledger_restored": Code(
+        409, "该位置已不在账本中, 账本曾由备份恢复", "The ledger was restored: that position is no longer in it"
+    ),
     "overloaded": Code(503, "当前请求过多, 请稍后重试", "Too much at once: try again shortly"),
     "projection_behind": Code(
         503, "列表尚未更新到所求位置, 请稍后重试", "The lists have not come to that position yet: try again shortly"
@@ -218,6 +222,8 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "duplicate_external_ref")
         case Overloaded():
             return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
+        case LedgerRestored():
+            return problem(call, "ledger_restored")
         case ProjectionBehind():
             return problem(call, "projection_behind", headers=[(b"retry-after", b"1")])
         case Unavailable() | TimeoutError():
@@ -228,6 +234,10 @@ def reply_to(fault: Exception, call: Call) -> Reply:
 
 class AmbiguousReference(Exception):
     """409: an external reference stands for cases of several regions that the caller sees."""
+
+
+class LedgerRestored(Exception):
+    """409: a position of which this ledger knows nothing: it was restored from a backup since."""
 
 
 class BadHeader(Exception):

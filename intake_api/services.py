@@ -11,6 +11,7 @@ from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.polled import Polled
 from intake_api.ready_cases import ReadyCases
+from intake_api.streams import Streams
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.grams import Grams
@@ -48,7 +49,8 @@ class Services:
         self.follower = Follower(url, self.log, folder, self.watch.moved)
         self.views = Views(url, self.watch, self.directory)
         self.ready = ReadyCases(self.vault, self.directory)
-        self.polled = Polled(self.watch, self.now)
+        self.streams = Streams(self.views, self.watch)
+        self.polled = Polled(self.watch, self.directory, lambda: self.now())
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)

@@ -18,6 +18,8 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 WAITING = Gauge("anjuan_appends_waiting", "Writes waiting for the appender")
+LOOKS = Gauge("anjuan_view_looks", "Looks into the views so far: kept answers cost none")
+STREAMS = Gauge("anjuan_streams", "Readers of /v1/stream")
 POSITION = Gauge("anjuan_ledger_position", "Last position that this process appended")
 
 

@@ -13,7 +13,7 @@ from projections.case_view import encode, place
 from projections.checkpoint import View
 from projections.filters import Asked, complained, conditions
 from projections.grams import plain
-from projections.views import Rows, Statement, Views, next_due
+from projections.views import Rows, Seen, Statement, Views, next_due
 from services.directory import Directory
 
 SORTS = ("opened_at", "updated_at", "due_at", "grade")
@@ -63,8 +63,11 @@ async def page(
     size = limit + 1 if asked.word is None else max(limit + 1, _WORD_PAGE)
     found: list[tuple[Any, ...]] = []
     total: int | None = None
+    first: Seen | None = None
     while True:
         seen = await views.look(lambda view, key=after: _statements(view, asked, order, key, size, now, count))  # type: ignore[misc]
+        # What later looks see besides is told as of the first, which saw it all.
+        first = first or seen
         parts = 2 if order.name == "due_at" else 1
         rows = [row for statement in seen.rows[:parts] for row in statement][:size]
         if count and total is None:
@@ -75,8 +78,8 @@ async def page(
         after = _key(rows[-1])
     heads = Heads(directory, now)
     items = [heads.whole(row[0], row[1], row[3]) for row in found[:limit]]
-    due_at = seen.rows[parts][0][0] if asked.breached is not None else None
-    return Page(seen.view, items, _key(found[limit - 1]) if len(found) > limit else None, total, due_at)
+    due_at = first.rows[parts][0][0] if asked.breached is not None else None
+    return Page(first.view, items, _key(found[limit - 1]) if len(found) > limit else None, total, due_at)
 
 
 class Heads:

@@ -30,8 +30,12 @@ class Watch:
         self._heard = monotonic()
         if view.generation != self.view.generation or view.position > self.view.position:
             self.view = view
-            self._stepped.set()
-            self._stepped = asyncio.Event()
+            self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who waits for a step look again."""
+        self._stepped.set()
+        self._stepped = asyncio.Event()
 
     @property
     def hears(self) -> bool:

@@ -92,8 +92,9 @@ MODES = [
     pytest.param(name, mode, id=f"{name} {mode.value}")
     for name, operation in OPERATIONS.items()
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-    # Where nothing is asked, nothing can be wrong.
-    if mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.headers
+    # What never ends is heard elsewhere; where nothing is asked, nothing can be wrong.
+    if (mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.headers)
+    and name != "GET /v1/stream"
 ]
 
 

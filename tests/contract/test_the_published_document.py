@@ -8,6 +8,7 @@ import jsonschema_rs
 import pytest
 
 from intake_api.lean_route import LeanRoute
+from tests.contract.hearing import listening
 from tests.contract.house import RESPONSE, House, Judge, codes, opening
 from tests.unit.test_policy_documents import document
 
@@ -106,6 +107,8 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
         f"/v1/cases/{risk['case_id']}",
     ):
         assert codes([await agent.get(asked)]) == [200]
+    async with listening(house, agent) as heard:
+        assert heard.status == 200
     assert codes([await agent.post("/v1/cases/search", {"household": "3-1-201"}, None)]) == [200]
     assert codes([await admin.get(asked) for asked in ("/v1/policies", "/v1/policies/V1.0")]) == [200, 200]
     published = {**document(), "version": "V-seen", "effective_from": "2099-01-01T00:00:00Z"}

@@ -13,6 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
 from intake_api.access import Tokens
+from tests.contract.hearing import listening
 from tests.contract.house import RESPONSE, Caller, House, codes, opening
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +33,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/actions/batch": UPLOADS,
     "GET /v1/cases": READS,
     "POST /v1/cases/search": UPLOADS,
+    "GET /v1/stream": READS,
     "GET /v1/cases/{case}": READS,
     "GET /v1/cases/{case}/grade": READS,
     "GET /v1/cases/{case}/actions": READS,
@@ -57,6 +59,7 @@ async def test_each_role_may_what_the_table_says(house: House, endpoint: str) ->
     case = await house.agent(region).case(region)
     method, path = endpoint.format(case=case["case_id"], region=region).split(" ")
     body: Any = None
+    found: list[int] = []
     if method != "GET":
         body = {"name": "新名"} if "regions" in path else {"name": "新名", "region": region}
         body = opening(region) if path == "/v1/cases" else body
@@ -64,7 +67,12 @@ async def test_each_role_may_what_the_table_says(house: House, endpoint: str) ->
         body = [] if path.endswith("batch") else body
         body = {} if "/policies" in path else body
         body = {"q": "外墙"} if path.endswith("search") else body
-    found = [
+    if path == "/v1/stream":
+        # What never ends is only begun.
+        for role in ROLES:
+            async with listening(house, house.caller(role, region)) as heard:
+                found.append(heard.status)
+    found = found or [
         (await house.caller(role, region).send(method, path, body, idempotency_key=f"{role}{region}")).status_code
         for role in ROLES
     ]

@@ -1,11 +1,12 @@
 """An answer's head and body leave together, and nothing is left behind when a connection closes."""
 
 import asyncio
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from intake_api.one_write import Gathering
+from intake_api.one_write import Gathering, OneWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +61,18 @@ async def test_closing_leaves_nothing_behind(wire: Wire, gathering: Gathering) -
 
 async def test_all_else_is_the_transport_s(gathering: Gathering) -> None:
     assert gathering.get_extra_info("peername") == "peername"
+
+
+@pytest.mark.parametrize(("unread", "expected"), [(False, ["end"]), (True, ["end", "abort"])])
+def test_an_answer_without_end_ends_with_the_server_read_or_unread(unread: bool, expected: list[str]) -> None:
+    seen: list[str] = []
+    protocol = OneWrite.__new__(OneWrite)
+    cycle = SimpleNamespace(scope={"at_shutdown": lambda: seen.append("end")}, response_complete=False, keep_alive=True)
+    protocol.cycle = cast(Any, cycle)
+    protocol.flow = cast(Any, SimpleNamespace(write_paused=unread))
+    protocol.transport = cast(Any, SimpleNamespace(abort=lambda: seen.append("abort")))
+    protocol.shutdown()
+    assert (seen, cycle.keep_alive) == (expected, False)
+    cycle.scope.clear()
+    protocol.shutdown()
+    assert seen == expected
