@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system
+from intake_api import batch, case_lists, cases, directory, labels, openapi, policies, queries, system
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
@@ -134,6 +134,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         ),
         _route("GET", "/v1/jobs/{job_id}", policies.get_job, "ShownJob", _READ),
         _route("GET", "/v1/jobs/{job_id}/result", policies.get_job_result, None, _READ),
+        _route("GET", "/v1/labels", labels.get_labels, "Labels", _READ),
         _route("GET", "/v1/problems", system.list_problems, None, (200,), open_to_all=True),
         _route("GET", "/livez", system.livez, None, (200,), open_to_all=True),
         _route("GET", "/readyz", system.readyz, None, (200, 503), open_to_all=True),

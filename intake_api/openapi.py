@@ -509,6 +509,25 @@ class ShownJob(Shown):
     result_url: str | None
 
 
+class PolicyLabels(Shown):
+    """What one version of the regulation calls its levels, criteria and duties."""
+
+    number: str
+    version: str
+    effective_from: Instant
+    label: ShownLabel
+    grades: dict[str, ShownLabel]
+    criteria: dict[str, ShownLabel]
+    duties: dict[str, ShownLabel]
+
+
+class Labels(Shown):
+    """Every enumeration by its name, with its values; under `policies` what each version names itself."""
+
+    labels: dict[str, dict[str, ShownLabel]]
+    policies: list[PolicyLabels]
+
+
 class RegionPage(Shown):
     """All regions."""
 
@@ -563,6 +582,7 @@ SHOWN = (
     PublishedPolicy,
     Impact,
     ShownJob,
+    Labels,
     Problem,
 )
 _REF = "#/components/schemas/{model}"
