@@ -747,6 +747,12 @@ def answers(model: str | None, *statuses: int) -> dict[int | str, dict[str, Any]
     return found
 
 
+def a_file(content_type: bytes, text: bool) -> dict[str, Any]:
+    """The content of an answer that is a file."""
+    schema = {"type": "string"} if text else {"type": "string", "format": "binary"}
+    return {content_type.partition(b";")[0].decode(): {"schema": schema}}
+
+
 def _content(model: str | None, status: int) -> dict[str, Any]:
     if model is None or status == 304:
         return {}
