@@ -135,7 +135,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             extra={"parameters": []},
         ),
         _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),
-        _route("GET", "/v1/jobs/{job_id}/result", jobs.get_job_result, None, _READ),
+        _job_result(),
         _route("GET", "/v1/labels", labels.get_labels, "Labels", _READ),
         _route("GET", "/v1/problems", system.list_problems, None, (200,), open_to_all=True),
         _route("GET", "/livez", system.livez, None, (200,), open_to_all=True),
@@ -151,8 +151,13 @@ def _file(path: str, handler: Handler, parameters: dict[str, Any]) -> LeanRoute:
     """A list as a file, by the ending of its path; only an XLSX file may be a job."""
     csv = path.endswith(".csv")
     statuses = (200, 401, 403, 422, 503) if csv else (200, 202, 401, 403, 422, 503)
-    route = _route("GET", path, handler, None, statuses, extra=parameters)
-    route.responses[200]["content"] = openapi.a_file(exports.CSV if csv else exports.XLSX, text=csv)
+    return _route("GET", path, handler, None, statuses, extra=parameters, kind=openapi.Csv if csv else openapi.Xlsx)
+
+
+def _job_result() -> LeanRoute:
+    """A document or a file, whatever the job was to make."""
+    route = _route("GET", "/v1/jobs/{job_id}/result", jobs.get_job_result, None, _READ)
+    route.responses[200]["content"] = {"application/json": {"schema": {}}, **openapi.FILE}
     return route
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from intake_api import asked, case_lists, jobs
 from intake_api.http import Call, Reply
+from intake_api.openapi import Csv, Xlsx
 from intake_api.services import Services
 from intake_api.streamed import Streamed
 from projections import breach_rows, export_columns
@@ -30,8 +31,7 @@ from services.jobs import File, Progress
 
 CASE_FILTERS = (*asked.FILTERS, "sort", "min_position")
 BREACH_FILTERS = ("duty", "region", "city", "area", "project", "state", "from", "to", "sort", "min_position")
-CSV = b"text/csv; charset=utf-8"
-XLSX = b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+CSV, XLSX = f"{Csv.media_type}; charset=utf-8".encode(), Xlsx.media_type.encode()
 # More rows than this are a job; and so many bytes are sent at a time.
 _LARGE, _PIECE = 20_000, 1 << 16
 # Files that a process makes or sends at once: each keeps what it reads on disk until its client has it.

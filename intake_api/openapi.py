@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
 from grading_engine.policy import Policy
 from intake_api.problems import CODES
@@ -747,10 +748,19 @@ def answers(model: str | None, *statuses: int) -> dict[int | str, dict[str, Any]
     return found
 
 
-def a_file(content_type: bytes, text: bool) -> dict[str, Any]:
-    """The content of an answer that is a file."""
-    schema = {"type": "string"} if text else {"type": "string", "format": "binary"}
-    return {content_type.partition(b";")[0].decode(): {"schema": schema}}
+class Csv(Response):
+    """A list as a file."""
+
+    media_type = "text/csv"
+
+
+class Xlsx(Response):
+    """Likewise, as a workbook."""
+
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+FILE = {Xlsx.media_type: {"schema": {"type": "string"}}}
 
 
 def _content(model: str | None, status: int) -> dict[str, Any]:
