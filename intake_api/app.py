@@ -14,11 +14,25 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, stream, system
+from intake_api import (
+    batch,
+    case_lists,
+    cases,
+    directory,
+    exports,
+    jobs,
+    labels,
+    openapi,
+    policies,
+    queries,
+    stream,
+    system,
+)
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
 from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
+from projections import breach_rows
 from services.event_log import Unavailable
 from services.settings import Settings
 
@@ -108,6 +122,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             extra=openapi.query(dry_run={"type": "boolean", "default": False}) | openapi.takes_many("Batch"),
             deadline=batch.DEADLINE,
         ),
+        *(_file(path, handler, listed(known, state=breach_rows.STATES)) for path, handler, known in exports.ROUTES),
         _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ, extra=_PAST),
         _route("GET", "/v1/cases/{case_id}/grade", queries.get_grade, "GradeExplanation", _READ, extra=_PAST),
         _route("GET", "/v1/cases", case_lists.list_cases, "CasePage", _READ, extra=listed(case_lists.KNOWN)),
@@ -149,8 +164,9 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "AskImpact",
             extra={"parameters": []},
         ),
-        _route("GET", "/v1/jobs/{job_id}", policies.get_job, "ShownJob", _READ),
-        _route("GET", "/v1/jobs/{job_id}/result", policies.get_job_result, None, _READ),
+        _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),
+        _job_result(),
+        _route("GET", "/v1/labels", labels.get_labels, "Labels", _READ),
         _route("GET", "/v1/problems", system.list_problems, None, (200,), open_to_all=True),
         _route("GET", "/livez", system.livez, None, (200,), open_to_all=True),
         _route("GET", "/readyz", system.readyz, None, (200, 503), open_to_all=True),
@@ -159,6 +175,20 @@ def _routes(settings: Settings) -> list[LeanRoute]:
     if not settings.metrics_port:
         routes.append(_route("GET", "/metrics", system.metrics, None, (200,), open_to_all=True, kind=PlainTextResponse))
     return routes
+
+
+def _file(path: str, handler: Handler, parameters: dict[str, Any]) -> LeanRoute:
+    """A list as a file, by the ending of its path; only an XLSX file may be a job."""
+    csv = path.endswith(".csv")
+    statuses = (200, 401, 403, 422, 503) if csv else (200, 202, 401, 403, 422, 503)
+    return _route("GET", path, handler, None, statuses, extra=parameters, kind=openapi.Csv if csv else openapi.Xlsx)
+
+
+def _job_result() -> LeanRoute:
+    """A document or a file, whatever the job was to make."""
+    route = _route("GET", "/v1/jobs/{job_id}/result", jobs.get_job_result, None, _READ)
+    route.responses[200]["content"] = {"application/json": {"schema": {}}, **openapi.FILE}
+    return route
 
 
 def _route(
@@ -240,8 +270,9 @@ async def _watch_policies(services: Services) -> None:
 
 
 async def _forget_old_answers(services: Services) -> None:
-    """Idempotency keys are kept 90 days."""
+    """Idempotency keys are kept 90 days, results of jobs for some."""
     while True:
         with contextlib.suppress(Unavailable):
             await services.log.read.forget_answers_before(services.now() - _KEPT)
+            await services.jobs.forget()
         await asyncio.sleep(3600)

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
 from grading_engine.policy import Policy
 from intake_api.problems import CODES
@@ -509,6 +510,25 @@ class ShownJob(Shown):
     result_url: str | None
 
 
+class PolicyLabels(Shown):
+    """What one version of the regulation calls its levels, criteria and duties."""
+
+    number: str
+    version: str
+    effective_from: Instant
+    label: ShownLabel
+    grades: dict[str, ShownLabel]
+    criteria: dict[str, ShownLabel]
+    duties: dict[str, ShownLabel]
+
+
+class Labels(Shown):
+    """Every enumeration by its name, with its values; under `policies` what each version names itself."""
+
+    labels: dict[str, dict[str, ShownLabel]]
+    policies: list[PolicyLabels]
+
+
 class RegionPage(Shown):
     """All regions."""
 
@@ -563,6 +583,7 @@ SHOWN = (
     PublishedPolicy,
     Impact,
     ShownJob,
+    Labels,
     Problem,
 )
 _REF = "#/components/schemas/{model}"
@@ -725,6 +746,21 @@ def answers(model: str | None, *statuses: int) -> dict[int | str, dict[str, Any]
         content = problem if status >= 400 else _content("ShownJob" if status == 202 else model, status)
         found[status] = {"description": _SAID.get(status, "Problem"), "content": content}
     return found
+
+
+class Csv(Response):
+    """A list as a file."""
+
+    media_type = "text/csv"
+
+
+class Xlsx(Response):
+    """Likewise, as a workbook."""
+
+    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+FILE = {Xlsx.media_type: {"schema": {"type": "string"}}}
 
 
 def _content(model: str | None, status: int) -> dict[str, Any]:

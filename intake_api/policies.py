@@ -3,7 +3,7 @@
 from typing import Any
 
 from grading_engine.soundness import examined
-from intake_api import bodies
+from intake_api import bodies, jobs
 from intake_api.access import Forbidden
 from intake_api.cases import read_write
 from intake_api.http import Call, NotFound, Reply, entity_tag, read_reply
@@ -11,15 +11,10 @@ from intake_api.services import Services
 from projections.case_view import encode
 from projections.impact import Period, over_ledger, shown
 from services.commands import IMPACT
-from services.event_log import Unavailable
-from services.identifiers import parse_uuid
 from services.instants import format_instant
-from services.jobs import Job, Progress
+from services.jobs import Progress
 from services.policies import Published
 from services.rules import Fault, Malformed
-
-# Seconds to wait for a job before it is told as one.
-_AT_ONCE = 2.0
 
 
 async def list_policies(call: Call) -> Reply:
@@ -80,42 +75,7 @@ async def impact_of_policy(call: Call) -> Reply:
         return encode(shown(await over_ledger(services.log, policies, draft, period, now, progress.reached)))
 
     job_id = await services.jobs.start("policy impact", caller.subject, work)
-    job = await services.jobs.settled(job_id, caller.subject, _AT_ONCE)
-    if job is None or job.state == "failed":
-        raise Unavailable("the job failed")
-    if job.result is not None:
-        return Reply(200, job.result, [(b"cache-control", b"no-store")])
-    return Reply(202, _job(job), [(b"location", f"/v1/jobs/{job_id}".encode()), (b"cache-control", b"no-store")])
-
-
-async def get_job(call: Call) -> Reply:
-    """How far a job has come; only who began it is told."""
-    job = await _asked_job(call)
-    return Reply(200, _job(job), [(b"cache-control", b"no-store")])
-
-
-async def get_job_result(call: Call) -> Reply:
-    """What came of a job that is done; 404 until then."""
-    job = await _asked_job(call)
-    if job.result is None:
-        raise NotFound
-    return Reply(200, job.result, [(b"cache-control", b"no-store")])
-
-
-async def _asked_job(call: Call) -> Job:
-    services: Services = call.services
-    caller = services.caller(call)
-    call.query(())
-    job_id = parse_uuid(call.path_params["job_id"])
-    job = await services.jobs.look(job_id, caller.subject) if job_id else None
-    if job is None:
-        raise NotFound
-    return job
-
-
-def _job(job: Job) -> bytes:
-    done = f"/v1/jobs/{job.job_id}/result" if job.state == "done" else None
-    return encode({"job_id": job.job_id, "state": job.state, "progress": job.progress, "result_url": done})
+    return await jobs.settled(call, caller, job_id)
 
 
 def _brief(one: Published) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Polled:
 
     async def reply(self, call: Call, caller: Caller, make: Make) -> Reply:
         """The answer to a question of the views: kept, or made once for all who ask now."""
-        await self._wait(call)
+        await self.wait(call)
         kept = await self.answer(question(call, caller), make)
         return read_reply(call, kept.made.body, kept.tag, kept.headers)
 
@@ -95,7 +95,7 @@ class Polled:
         watch = self._watch
         return made.view == watch.view and watch.hears and self._clock() <= made.until
 
-    async def _wait(self, call: Call) -> None:
+    async def wait(self, call: Call) -> None:
         """Wait for `min_position`, if it is asked for."""
         if b"min_position" not in call.scope["query_string"]:
             return

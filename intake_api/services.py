@@ -15,6 +15,7 @@ from intake_api.streams import Streams
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.grams import Grams
+from projections.snapshot import Snapshots
 from projections.views import Views
 from projections.watch import Watch
 from services.caller import Caller
@@ -51,6 +52,9 @@ class Services:
         self.ready = ReadyCases(self.vault, self.directory)
         self.streams = Streams(self.views, self.watch)
         self.polled = Polled(self.watch, self.directory, lambda: self.now())
+        self.snapshots = Snapshots(url, self.directory)
+        # Files under way in this process.
+        self.exports = 0
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)

@@ -75,11 +75,11 @@ async def page(
         found += await matching(rows, asked, opened)
         if len(found) > limit or len(rows) < size:
             break
-        after = _key(rows[-1])
+        after = key_of(rows[-1])
     heads = Heads(directory, now)
     items = [heads.whole(row[0], row[1], row[3]) for row in found[:limit]]
     due_at = first.rows[parts][0][0] if asked.breached is not None else None
-    return Page(first.view, items, _key(found[limit - 1]) if len(found) > limit else None, total, due_at)
+    return Page(first.view, items, key_of(found[limit - 1]) if len(found) > limit else None, total, due_at)
 
 
 class Heads:
@@ -100,7 +100,7 @@ class Heads:
 def _statements(
     view: tables.View, asked: Asked, order: Order, after: Sequence[Any] | None, size: int, now: datetime, count: bool
 ) -> list[Statement]:
-    found: list[Statement] = [*_parts(view, asked, order, after, size, now)]
+    found: list[Statement] = [*parts(view, asked, order, after, size, now)]
     found.append(next_due(view, asked.regions, now))
     if count:
         matched = _chosen(view, asked, now)
@@ -114,7 +114,7 @@ def _statements(
     return found
 
 
-def _parts(
+def parts(
     view: tables.View, asked: Asked, order: Order, after: Sequence[Any] | None, size: int, now: datetime
 ) -> list[Select[Any]]:
     """One walk along an index; ordered by a time that not all have, those without it come last, in a walk of theirs."""
@@ -155,7 +155,7 @@ def _walk(
     return base.order_by(*(column.desc() if descending else column.asc() for column in columns))
 
 
-def _key(row: Sequence[Any]) -> list[Any]:
+def key_of(row: Sequence[Any]) -> list[Any]:
     """The key of a row, as JSON can hold it."""
     return [str(value) if isinstance(value, UUID) else _plain(value) for value in row[_FIRST:]]
 

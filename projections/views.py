@@ -52,7 +52,7 @@ class Views:
         """Ask the statements that `ask` makes for the live generation's tables; the directory catches up on the way."""
         while True:
             generation = self._watch.view.generation
-            view, rows = await self._look([_compiled(one) for one in ask(tables.VIEWS[generation])])
+            view, rows = await self._look([compiled(one) for one in ask(tables.VIEWS[generation])])
             self._watch.moved(view)
             if view.generation == generation:
                 return Seen(view, rows)
@@ -83,7 +83,8 @@ def next_due(view: tables.View, regions: Sequence[str] | None, now: datetime) ->
     return text.format(view=view.duties.schema), {"now": now, "regions": list(regions or ())}
 
 
-def _compiled(statement: Statement) -> tuple[str, Any]:
+def compiled(statement: Statement) -> tuple[str, Any]:
+    """A statement as the driver takes it."""
     if isinstance(statement, tuple):
         return statement
     compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})

@@ -199,6 +199,7 @@ COMMENT ON TABLE parked_cases IS 'Cases with an action that cannot be applied: w
 INSERT INTO projections (name, live) VALUES ('cases', 1);
 INSERT INTO projection_checkpoints (name, generation, position, state, until, done)
 VALUES ('cases', 1, 0, 'live', 0, 0), ('cases', 2, 0, 'empty', 0, 0);
+ALTER TABLE jobs ADD COLUMN content_type text, ADD COLUMN file_name text, ADD COLUMN plain_name text;
 """
 
 

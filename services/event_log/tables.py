@@ -134,6 +134,9 @@ JOBS = Table(
     Column("result", LargeBinary),
     Column("started_at", _INSTANT, nullable=False),
     Column("seen_at", _INSTANT, nullable=False),
+    Column("content_type", Text),
+    Column("file_name", Text),
+    Column("plain_name", Text),
     comment="Longer work: how far it has come, when it was last seen at work, and what came of it.",
 )
 

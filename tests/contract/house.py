@@ -63,7 +63,7 @@ class Judge:
             return
         kind = response.headers["content-type"].partition(";")[0]
         assert kind in content, f"undocumented content type {kind}"
-        if kind == "text/plain":
+        if not kind.endswith("json"):
             return
         validator = self._validator(json.dumps(content[kind]["schema"]))
         faults = [f"{fault.instance_path}: {fault.message}" for fault in validator.iter_errors(response.json())]
@@ -89,7 +89,8 @@ class Judge:
 _UNMODELLED = {"/v1/problems", "/livez", "/readyz", "/openapi.json", "/metrics"}
 
 
-LISTS = {"/v1/cases", "/v1/breaches", "/v1/duties", "/v1/summary"}
+EXPORTS = {f"/v1/{name}.{kind}" for name in ("cases", "breaches") for kind in ("csv", "xlsx")}
+LISTS = {"/v1/cases", "/v1/breaches", "/v1/duties", "/v1/summary", *EXPORTS}
 # Of each app the last position that a write was told: who looks at its lists wants to see it.
 _written: dict[httpx.AsyncClient, int] = {}
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from intake_api import policies
+from intake_api import jobs, policies
 from projections.impact import Impact
 from services.identifiers import parse_uuid
 from tests.contract.house import Caller, House, codes
@@ -144,7 +144,7 @@ async def test_an_unsound_draft_is_refused_within_the_question(admin: Caller) ->
 async def test_longer_work_is_a_job_that_only_who_began_it_is_told_of(
     house: House, admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policies, "_AT_ONCE", 0.0)
+    monkeypatch.setattr(jobs, "_AT_ONCE", 0.0)
     gate = asyncio.Event()
 
     async def slow(*_: Any) -> Impact:

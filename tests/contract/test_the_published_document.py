@@ -9,7 +9,7 @@ import pytest
 
 from intake_api.lean_route import LeanRoute
 from tests.contract.hearing import listening
-from tests.contract.house import RESPONSE, House, Judge, codes, opening
+from tests.contract.house import EXPORTS, RESPONSE, House, Judge, codes, opening
 from tests.unit.test_policy_documents import document
 
 pytestmark = pytest.mark.anyio
@@ -100,6 +100,8 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
     assert codes([await agent.post("/v1/actions/batch", [item], None)]) == [200]
     for asked in (
         "/v1/cases",
+        *EXPORTS,
+        "/v1/labels",
         path,
         f"{path}/grade",
         f"{path}/actions",

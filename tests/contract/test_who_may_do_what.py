@@ -14,7 +14,7 @@ from joserfc.jwk import OctKey, OKPKey
 
 from intake_api.access import Tokens
 from tests.contract.hearing import listening
-from tests.contract.house import RESPONSE, Caller, House, codes, opening
+from tests.contract.house import EXPORTS, RESPONSE, Caller, House, codes, opening
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +32,8 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/cases/{case}/actions": WRITES,
     "POST /v1/actions/batch": UPLOADS,
     "GET /v1/cases": READS,
+    **{f"GET {path}": READS for path in sorted(EXPORTS)},
+    "GET /v1/labels": ALL,
     "POST /v1/cases/search": UPLOADS,
     "GET /v1/stream": READS,
     "GET /v1/cases/{case}": READS,
