@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system
+from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, summaries, system
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
@@ -103,6 +103,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ, extra=_PAST),
         _route("GET", "/v1/cases/{case_id}/grade", queries.get_grade, "GradeExplanation", _READ, extra=_PAST),
         _route("GET", "/v1/cases", case_lists.list_cases, "CasePage", _READ, extra=listed(case_lists.KNOWN)),
+        _route("GET", "/v1/summary", summaries.summarise, "Summary", _READ, extra=listed(summaries.KNOWN)),
         _route(
             "POST",
             "/v1/cases/search",

@@ -41,6 +41,7 @@ class View(NamedTuple):
     grades: Table
     counts: Table
     notices: Table
+    answers: Table
 
 
 def _cases(metadata: MetaData, schema: str) -> Table:
@@ -130,12 +131,14 @@ def _complaints(metadata: MetaData, schema: str) -> Table:
         Column("responded_at", _INSTANT),
         Column("seconds", Integer),
         schema=schema,
-        comment="One row a complaint. `seconds` to the answer; `person`: the data key of who complains by telephone.",
+        comment="One row a complaint. `seconds` to the answer, unless the case is void; `person`: a data key.",
     )
     c = table.c
     Index("complaints_of", c.case_id)
     Index("complaints_from", c.project, c.household, postgresql_where=text("household IS NOT NULL"))
     Index("complaints_by", c.person, postgresql_where=text("person IS NOT NULL"))
+    Index("complaints_answered_in", c.region, c.seconds, postgresql_where=text("seconds IS NOT NULL"))
+    Index("complaints_answered_of", c.project, c.seconds, postgresql_where=text("seconds IS NOT NULL"))
     return table
 
 
@@ -200,7 +203,7 @@ COUNTED = (
 
 
 def _counts(metadata: MetaData, schema: str) -> Table:
-    return Table(
+    table = Table(
         "counts",
         metadata,
         *(Column(name, Text, nullable=False) for name in COUNTED_BY),
@@ -209,6 +212,9 @@ def _counts(metadata: MetaData, schema: str) -> Table:
         schema=schema,
         comment="Sums over the cases that are alike in all of these; a project and month of '' are all of them.",
     )
+    alike = [table.c[name] for name in COUNTED_BY if name not in ("project", "month")]
+    Index("counts_of_all", *alike, postgresql_where=text("project = ''"))
+    return table
 
 
 def _notices(metadata: MetaData, schema: str) -> Table:
@@ -228,6 +234,21 @@ def _notices(metadata: MetaData, schema: str) -> Table:
     return table
 
 
+def _answers(metadata: MetaData, schema: str) -> Table:
+    return Table(
+        "answers",
+        metadata,
+        Column("kept_by", Text, nullable=False),
+        Column("value", Text, nullable=False),
+        Column("region", Text, nullable=False),
+        Column("slot", Integer, nullable=False),
+        Column("answered", Integer, nullable=False),
+        PrimaryKeyConstraint("kept_by", "value", "region", "slot"),
+        schema=schema,
+        comment="How many complaints were answered within a slot of seconds, of all cases or by one thing they share.",
+    )
+
+
 def _view(metadata: MetaData, schema: str) -> View:
     return View(
         _cases(metadata, schema),
@@ -236,6 +257,7 @@ def _view(metadata: MetaData, schema: str) -> View:
         _grades(metadata, schema),
         _counts(metadata, schema),
         _notices(metadata, schema),
+        _answers(metadata, schema),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
+from projections import answering
 from projections.rows import CaseRows, Row
 from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
 from services.event_log import Connection
@@ -34,13 +35,14 @@ class Writer:
         self._view: View = VIEWS[generation]
         self._replacing = [_replacing(table) for table in self._view[1:4]]
         self._upsert = _upsert(self._view.cases)
-        self._counting = _counting(self._view)
+        self._counting = (*_counting(self._view), answering.moving(self._view))
 
     async def prepare(self) -> None:
         """Make the session's own tables, which hold a batch on its way; needed for `replace`."""
         for table in self._view[:4]:
             await self._connection.execute(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname}) ON COMMIT DELETE ROWS"
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname},"
+                f" PRIMARY KEY ({', '.join(column.name for column in table.primary_key)})) ON COMMIT DELETE ROWS"
             )
 
     async def replace(self, rows: Sequence[tuple[CaseRows, list[int]]], again: bool = False) -> None:
@@ -71,6 +73,8 @@ class Writer:
             f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {self._view.cases.fullname}) AS own"
             f" {_GRAINS} HAVING sum(opened) > 0"
         )
+        await self._connection.execute(f"TRUNCATE {self._view.answers.fullname}")
+        await self._connection.execute(answering.summing(self._view))
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""

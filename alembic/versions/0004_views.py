@@ -81,7 +81,9 @@ CREATE TABLE {view}.complaints (
     seconds integer,
     PRIMARY KEY (complaint_id)
 );
-COMMENT ON TABLE {view}.complaints IS 'One row a complaint. `seconds` to the answer; `person`: the data key of who complains by telephone.';
+COMMENT ON TABLE {view}.complaints IS 'One row a complaint. `seconds` to the answer, unless the case is void; `person`: a data key.';
+CREATE INDEX complaints_answered_in ON {view}.complaints (region, seconds) WHERE seconds IS NOT NULL;
+CREATE INDEX complaints_answered_of ON {view}.complaints (project, seconds) WHERE seconds IS NOT NULL;
 CREATE INDEX complaints_by ON {view}.complaints (person) WHERE person IS NOT NULL;
 CREATE INDEX complaints_from ON {view}.complaints (project, household) WHERE household IS NOT NULL;
 CREATE INDEX complaints_of ON {view}.complaints (case_id);
@@ -146,6 +148,7 @@ CREATE TABLE {view}.counts (
     PRIMARY KEY (region, project, category, grade, status, stage, month)
 );
 COMMENT ON TABLE {view}.counts IS 'Sums over the cases that are alike in all of these; a project and month of '''' are all of them.';
+CREATE INDEX counts_of_all ON {view}.counts (region, category, grade, status, stage) WHERE project = '';
 CREATE TABLE {view}.notices (
     notice_id uuid NOT NULL,
     region text NOT NULL,
@@ -157,6 +160,15 @@ CREATE TABLE {view}.notices (
 COMMENT ON TABLE {view}.notices IS 'Duties whose missing has been told.';
 CREATE INDEX notices_of ON {view}.notices (region, version);
 CREATE INDEX notices_told ON {view}.notices (position);
+CREATE TABLE {view}.answers (
+    kept_by text NOT NULL,
+    value text NOT NULL,
+    region text NOT NULL,
+    slot integer NOT NULL,
+    answered integer NOT NULL,
+    PRIMARY KEY (kept_by, value, region, slot)
+);
+COMMENT ON TABLE {view}.answers IS 'How many complaints were answered within a slot of seconds, of all cases or by one thing they share.';
 """
 
 _PROJECTIONS = """
