@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Table, cast, column, func, literal
 from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import Text
 
 from services.directory import Directory, in_force
@@ -13,6 +14,7 @@ from services.directory import Directory, in_force
 DIMENSIONS = ("region", "city", "area", "project", "category", "grade", "status", "stage", "month")
 PLACES = ("city", "area")
 Places = FromClause
+Columns = Mapping[str, Any] | ReadOnlyColumnCollection[str, Any]
 
 
 def places(directory: Directory, now: datetime) -> Places:
@@ -30,9 +32,9 @@ def places(directory: Directory, now: datetime) -> Places:
     )
 
 
-def group(table: Table | Mapping[str, Any], by: Sequence[str], places: Places | None) -> ColumnElement[Any]:
+def group(table: Table | Columns, by: Sequence[str], places: Places | None) -> ColumnElement[Any]:
     """The group of a row as one value: the texts of its dimensions; an unknown city or area is ''."""
-    columns = table if isinstance(table, Mapping) else table.c
+    columns: Columns = table.c if isinstance(table, Table) else table
     named: list[ColumnElement[Any]] = []
     for name in by:
         if name in PLACES:

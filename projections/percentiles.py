@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, Select, and_, cast, column, func, select, values
+from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, Select, and_, cast, column, func, select, true, values
 
-from projections.answering import ALL, SECOND
+from projections.answering import ALL, KEPT_BY, SECOND
 from projections.filters import Asked, any_of, conditions
 from projections.grouping import Places, group
 from projections.tables import View
@@ -117,24 +117,31 @@ def _first(held: CTE) -> CTE:
     )
 
 
-def _within(seconds: ColumnElement[Any], slot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """The seconds of a wide slot; compared as what they are kept as, lest no index helps."""
-    return and_(seconds >= slot * slot, seconds < (slot + 1) * (slot + 1))
+def _within(seconds: ColumnElement[Any], slot: ColumnElement[Any], fineness: int) -> ColumnElement[bool]:
+    """That seconds lie in a slot."""
+    first, beyond = (
+        (cast(edge, BigInteger) * edge + (fineness**2 - 1)) // fineness**2
+        for edge in (slot, cast(slot, BigInteger) + 1)
+    )
+    return and_(seconds >= first, seconds < beyond)
 
 
 def _seconds(view: View, kept: CTE, slots: CTE) -> CTE:
     """How many answers each second of the found slots has."""
     a, s = view.answers.c, slots.c
     scopes = select(kept.c.g, kept.c.region).distinct().cte("scopes")
-    found = (
-        select(s.g, s.percent, s.below, s.rank, a.slot.label("seconds"), func.sum(a.answered).label("n"))
-        .select_from(slots.join(scopes, scopes.c.g == s.g))
-        .join(
-            view.answers,
-            and_(a.kept_by == SECOND, a.value == "", a.region == scopes.c.region, _within(a.slot, s.slot)),
-        )
+    inside = (
+        select(a.slot.label("seconds"), a.answered)
+        .where(a.kept_by == SECOND, a.value == "", a.region == scopes.c.region, _within(a.slot, s.slot, 1))
+        .offset(0)
+        .lateral("inside")
     )
-    return found.group_by(s.g, s.percent, s.below, s.rank, a.slot).cte("seconds")
+    found = (
+        select(s.g, s.percent, s.below, s.rank, inside.c.seconds, func.sum(inside.c.answered).label("n"))
+        .select_from(slots.join(scopes, scopes.c.g == s.g).join(inside, true()))
+        .group_by(s.g, s.percent, s.below, s.rank, inside.c.seconds)
+    )
+    return found.cte("seconds")
 
 
 def _answers(
@@ -157,20 +164,25 @@ def _answers(
         .distinct()
         .cte("wanted")
     )
-    source = wanted.join(
-        view.complaints,
-        and_((a.project if project else a.region) == wanted.c.where, a.seconds.is_not(None))
-        & _within(a.seconds, wanted.c.slot),
+    # By index, slot by slot, whatever the planner guesses of them.
+    answered = (
+        select(a.case_id, a.region, a.project, a.seconds)
+        .where((a.project if project else a.region) == wanted.c.where, a.seconds.is_not(None))
+        .where(_within(a.seconds, wanted.c.slot, KEPT_BY[shared]))
+        .offset(0)
+        .lateral("answered")
     )
-    of: Any = view.complaints if project else cases
+    source: Any = wanted.join(answered, true())
     if not project:
-        source = source.join(cases, cases.c.case_id == a.case_id)
+        source = source.join(cases, cases.c.case_id == answered.c.case_id)
     elif places is not None:
-        source = source.outerjoin(places, places.c.project == a.project)
+        source = source.outerjoin(places, places.c.project == answered.c.project)
+    of: Any = answered.c if project else cases.c
     g = group(of, by, places).label("g")
-    found = select(g, wanted.c.slot, a.seconds, func.count().label("n")).select_from(source)
-    limits = conditions(cases, asked, now) if not project else any_of(a.region, asked.regions)
-    inside = found.where(*limits).group_by(g, wanted.c.slot, a.seconds).cte("inside")
+    seconds = answered.c.seconds
+    found = select(g, wanted.c.slot, seconds, func.count().label("n")).select_from(source)
+    limits = conditions(cases, asked, now) if not project else any_of(answered.c.region, asked.regions)
+    inside = found.where(*limits).group_by(g, wanted.c.slot, seconds).cte("inside")
     return (
         select(s.g, s.percent, s.below, s.rank, inside.c.seconds, inside.c.n)
         .select_from(slots.join(inside, and_(inside.c.g == s.g, inside.c.slot == s.slot)))

@@ -173,8 +173,10 @@ def _duties(metadata: MetaData, schema: str) -> Table:
     Index("duties_due_in", c.region, c.due_at, c.duty_id)
     Index("duties_late", c.due_at, c.duty_id, postgresql_where=late)
     Index("duties_late_in", c.region, c.due_at, c.duty_id, postgresql_where=late)
-    Index("duties_unmet", c.due_at, c.duty_id, postgresql_where=unmet)
-    Index("duties_unmet_in", c.region, c.due_at, c.duty_id, postgresql_where=unmet)
+    # What is overdue is counted from these alone.
+    beside = ["project", "duty", "case_id"]
+    Index("duties_unmet", c.due_at, c.duty_id, postgresql_where=unmet, postgresql_include=["region", *beside])
+    Index("duties_unmet_in", c.region, c.due_at, c.duty_id, postgresql_where=unmet, postgresql_include=beside)
     return table
 
 

@@ -112,8 +112,8 @@ CREATE INDEX duties_due_in ON {view}.duties (region, due_at, duty_id);
 CREATE INDEX duties_late ON {view}.duties (due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at);
 CREATE INDEX duties_late_in ON {view}.duties (region, due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at);
 CREATE INDEX duties_of ON {view}.duties (case_id);
-CREATE INDEX duties_unmet ON {view}.duties (due_at, duty_id) WHERE NOT void AND met_at IS NULL;
-CREATE INDEX duties_unmet_in ON {view}.duties (region, due_at, duty_id) WHERE NOT void AND met_at IS NULL;
+CREATE INDEX duties_unmet ON {view}.duties (due_at, duty_id) INCLUDE (region, project, duty, case_id) WHERE NOT void AND met_at IS NULL;
+CREATE INDEX duties_unmet_in ON {view}.duties (region, due_at, duty_id) INCLUDE (project, duty, case_id) WHERE NOT void AND met_at IS NULL;
 CREATE TABLE {view}.grades (
     case_id uuid NOT NULL,
     number integer NOT NULL,
