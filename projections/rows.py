@@ -178,7 +178,7 @@ def _complaint(case: Case, one: Complaint) -> Row:
         key_of(who.phone) if who and who.phone else None,
         one.obtained_at,
         one.responded_at,
-        (one.responded_at - one.obtained_at) // _SECOND if one.responded_at and not case.void else None,
+        (one.responded_at - one.obtained_at) // _SECOND if one.responded_at else None,
     )
 
 

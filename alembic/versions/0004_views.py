@@ -47,6 +47,7 @@ CREATE TABLE {view}.cases (
     PRIMARY KEY (case_id)
 );
 COMMENT ON TABLE {view}.cases IS 'One row a case: its head, ready to be sent (texts sealed), and what it is found and counted by.';
+CREATE INDEX cases_alike ON {view}.cases (case_id) INCLUDE (region, project, category, grade, status, stage, month);
 CREATE INDEX cases_breached ON {view}.cases (region, breached_at) WHERE breached_at IS NOT NULL;
 CREATE INDEX cases_channels ON {view}.cases USING gin (channels);
 CREATE INDEX cases_of_status ON {view}.cases (status, opened_at, case_id);
@@ -81,7 +82,7 @@ CREATE TABLE {view}.complaints (
     seconds integer,
     PRIMARY KEY (complaint_id)
 );
-COMMENT ON TABLE {view}.complaints IS 'One row a complaint. `seconds` to the answer, unless the case is void; `person`: a data key.';
+COMMENT ON TABLE {view}.complaints IS 'One row a complaint. `seconds` to the answer; `person`: the data key of who complains by telephone.';
 CREATE INDEX complaints_answered_in ON {view}.complaints (region, seconds) WHERE seconds IS NOT NULL;
 CREATE INDEX complaints_answered_of ON {view}.complaints (project, seconds) WHERE seconds IS NOT NULL;
 CREATE INDEX complaints_by ON {view}.complaints (person) WHERE person IS NOT NULL;

@@ -182,3 +182,30 @@ async def test_who_asks_for_what_is_not_there_is_told_so(house: House) -> None:
         *("invalid_parameter", "unknown_parameter", "invalid_parameter"),
     ]
     assert codes([await admin.get("/v1/summary")]) == ["forbidden"]
+
+
+async def test_the_answers_of_a_void_case_count_for_nothing(house: House) -> None:
+    home = await house.region()
+    manager = house.manager(home)
+    case = await manager.case(home)
+    await _done(manager, case, "received", obtained_at="2026-01-15T08:00:00Z", channel="app", household="3-1-301")
+    await _done(manager, case, "responded", **RESPONSE)
+    opening = (await manager.get(f"/v1/cases/{case['case_id']}/actions")).json()["items"][0]
+    for query in ("", "opened_from=2020-01-01T00:00:00Z", f"project={home}-1", "category=engineering"):
+        assert [row[-2:] for row in await summed(manager, query)] == [(2100, 2400)]
+    await _done(manager, case, "corrected", action=opening["action_id"], retract=True, reason="重复录入")
+    for query in ("", "opened_from=2020-01-01T00:00:00Z", f"project={home}-1", "category=engineering"):
+        assert await summed(manager, query) == [NOTHING]
+
+
+async def test_an_answer_costs_one_look_and_the_same_one_again_none(house: House) -> None:
+    _, manager = await filled(house)
+    queries = ("", "group_by=city,grade", "breached=true", "q=%E5%A4%96%E5%A2%99")
+    await summed(manager)
+    before = house.services.views.looks
+    for query in queries:
+        await manager.get(f"/v1/summary?{query}&min_position=1")
+    assert house.services.views.looks == before + len(queries)
+    for query in queries:
+        await manager.get(f"/v1/summary?{query}&min_position=1")
+    assert house.services.views.looks == before + len(queries)
