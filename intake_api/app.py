@@ -26,6 +26,7 @@ from intake_api import (
     policies,
     queries,
     stream,
+    summaries,
     system,
 )
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
@@ -126,6 +127,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         _route("GET", "/v1/cases/{case_id}", queries.get_case, "Case", _READ, extra=_PAST),
         _route("GET", "/v1/cases/{case_id}/grade", queries.get_grade, "GradeExplanation", _READ, extra=_PAST),
         _route("GET", "/v1/cases", case_lists.list_cases, "CasePage", _READ, extra=listed(case_lists.KNOWN)),
+        _route("GET", "/v1/summary", summaries.summarise, "Summary", _READ, extra=listed(summaries.KNOWN)),
         _route(
             "POST",
             "/v1/cases/search",

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any, get_args
 
 from intake_api import asked, openapi
+from projections.grouping import DIMENSIONS
 from services.case import LEVELS
 from services.commands import Category, Channel
 from services.events import Stage
@@ -31,7 +32,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "breached": {"type": "boolean"},
     "was_overdue": {"type": "boolean"},
     "q": {"type": "string", "maxLength": 200},
-    "group_by": {"type": "string"},
+    "group_by": {
+        "type": "string",
+        "description": f"Comma-separated, any of {' '.join(DIMENSIONS)}; left out: one item for all.",
+        "examples": ["region,month"],
+    },
     "state": _words("pending", "met", "overdue", "met_late", "void"),
     **dict.fromkeys(("opened_from", "opened_to", "updated_since", "from", "to", "due_before"), _INSTANT),
 }

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Table, and_, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Text
 
@@ -52,18 +52,23 @@ class Asked(NamedTuple):
         return self == plain
 
 
+def alike(table: Table, asked: Asked) -> list[Condition]:
+    """What a row has to fulfil of what the sums are kept by."""
+    c = table.c
+    return [
+        *any_of(c.region, asked.regions),
+        *any_of(c.project, asked.projects),
+        *any_of(c.category, asked.categories or None),
+        *any_of(c.stage, asked.stages or None),
+        *any_of(c.status, asked.statuses or None),
+        *any_of(c.grade, asked.grades or None),
+    ]
+
+
 def conditions(view: View, asked: Asked, now: datetime) -> list[Condition]:
     """What a row of `cases` has to fulfil."""
     c = view.cases.c
-    found = [
-        *_any(c.region, asked.regions),
-        *_any(c.project, asked.projects),
-        *_any(c.category, asked.categories or None),
-        *_any(c.stage, asked.stages or None),
-        *_any(c.status, asked.statuses or None),
-        *_any(c.grade, asked.grades or None),
-        *_any(c.escalation_level, asked.levels or None),
-    ]
+    found = [*alike(view.cases, asked), *any_of(c.escalation_level, asked.levels or None)]
     if asked.channels:
         found.append(c.channels.op("&&")(literal(list(asked.channels), ARRAY(Text))))
     if asked.tags:
@@ -97,7 +102,8 @@ def complained(view: View, asked: Asked) -> list[Condition]:
     return [view.cases.c.case_id.in_(select(c.case_id).where(*found))] if found else []
 
 
-def _any(column: Any, values: Collection[str] | None) -> list[Condition]:
+def any_of(column: Any, values: Collection[str] | None) -> list[Condition]:
+    """That a column has one of the values; None: any at all."""
     if values is None:
         return []
     if len(values) == 1:

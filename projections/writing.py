@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
+from projections import answering
 from projections.rows import CaseRows, Row
 from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
 from services.event_log import Connection
@@ -58,6 +59,8 @@ class Writer:
             f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {self._view.cases.fullname}) AS own"
             f" {_GRAINS} HAVING sum(opened) > 0"
         )
+        await self._connection.execute(f"TRUNCATE {self._view.answers.fullname}")
+        await self._connection.execute(answering.summing(self._view))
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
@@ -106,7 +109,8 @@ def _replacing(view: View) -> str:
     """One statement for a batch: it sees what was there before, and moves the sums by the difference."""
     cases, words, *parts = view[:5]
     steps = [_next(table) for table in view[:5]]
-    steps += [f"counted AS ({_counting(view)})", f"put_cases AS ({_upsert(cases)})", f"put_words AS ({_upsert(words)})"]
+    steps += [*answering.moving(view), *_counting(view)]
+    steps += [f"put_cases AS ({_upsert(cases)})", f"put_words AS ({_upsert(words)})"]
     for table in parts:
         steps += [f"gone_{table.name} AS ({_gone(table)})", f"put_{table.name} AS ({_upsert(table)})"]
     return f"WITH {', '.join(steps)} SELECT 1"
@@ -137,17 +141,24 @@ def _gone(table: Table) -> str:
     )
 
 
-def _counting(view: View) -> str:
-    """Move the sums by what the cases add now less what they added before. Of nobody's sum zeros may be left."""
+def _counting(view: View) -> list[str]:
+    """Move the sums by what the cases add now less what they added before; a sum of no case goes."""
     dims, counts = ", ".join(COUNTED_BY), view.counts.fullname
     own = ", ".join(f"c.{name}" for name in COUNTED_BY)
     less = ", ".join(["-(c.status <> 'void')::int4", *(f"-c.{name}" for name in COUNTED[1:])])
     added = ", ".join(f"{name} = held.{name} + excluded.{name}" for name in COUNTED)
     moved = " OR ".join(f"sum({name}) <> 0" for name in COUNTED)
-    return (
-        f"INSERT INTO {counts} AS held ({dims}, {_SUMS})"
-        f" SELECT {_GRAIN}, {', '.join(f'sum({name})' for name in COUNTED)} FROM ("
+    same = " AND ".join(f"held.{name} = moved.{name}" for name in COUNTED_BY)
+    return [
+        f"moved_counts AS MATERIALIZED ("
+        f" SELECT {_GRAIN}, {', '.join(f'sum({name}) AS {name}' for name in COUNTED)} FROM ("
         f"SELECT {dims}, {_OWN_SUMS} FROM next_cases UNION ALL"
         f" SELECT {own}, {less} FROM {view.cases.fullname} AS c JOIN next_cases AS n USING (case_id)) AS moved"
-        f" {_GRAINS} HAVING {moved} ON CONFLICT ({dims}) DO UPDATE SET {added}"
-    )
+        f" {_GRAINS} HAVING {moved})",
+        f"gone_counts AS (DELETE FROM {counts} AS held USING moved_counts AS moved"
+        f" WHERE {same} AND held.opened + moved.opened = 0)",
+        f"put_counts AS (INSERT INTO {counts} AS held ({dims}, {_SUMS})"
+        f" SELECT {dims}, {', '.join('moved.' + name for name in COUNTED)}"
+        f" FROM moved_counts AS moved LEFT JOIN {counts} AS held USING ({dims})"
+        f" WHERE coalesce(held.opened, 0) + moved.opened > 0 ON CONFLICT ({dims}) DO UPDATE SET {added})",
+    ]

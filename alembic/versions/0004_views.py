@@ -45,6 +45,7 @@ CREATE TABLE {view}.cases (
     PRIMARY KEY (case_id)
 );
 COMMENT ON TABLE {view}.cases IS 'One row a case: its head, ready to be sent (texts sealed), and what it is found and counted by.';
+CREATE INDEX cases_alike ON {view}.cases (case_id) INCLUDE (region, project, category, grade, status, stage, month);
 CREATE INDEX cases_breached ON {view}.cases (region, breached_at) WHERE breached_at IS NOT NULL;
 CREATE INDEX cases_channels ON {view}.cases USING gin (channels);
 CREATE INDEX cases_of_status ON {view}.cases (status, opened_at, case_id);
@@ -87,6 +88,8 @@ CREATE TABLE {view}.complaints (
     PRIMARY KEY (complaint_id)
 );
 COMMENT ON TABLE {view}.complaints IS 'One row a complaint. `seconds` to the answer; `person`: the data key of who complains by telephone.';
+CREATE INDEX complaints_answered_in ON {view}.complaints (region, seconds) WHERE seconds IS NOT NULL;
+CREATE INDEX complaints_answered_of ON {view}.complaints (project, seconds) WHERE seconds IS NOT NULL;
 CREATE INDEX complaints_by ON {view}.complaints (person) WHERE person IS NOT NULL;
 CREATE INDEX complaints_from ON {view}.complaints (project, household) WHERE household IS NOT NULL;
 CREATE INDEX complaints_of ON {view}.complaints (case_id);
@@ -115,8 +118,8 @@ CREATE INDEX duties_due_in ON {view}.duties (region, due_at, duty_id);
 CREATE INDEX duties_late ON {view}.duties (due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at);
 CREATE INDEX duties_late_in ON {view}.duties (region, due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at);
 CREATE INDEX duties_of ON {view}.duties (case_id);
-CREATE INDEX duties_unmet ON {view}.duties (due_at, duty_id) WHERE NOT void AND met_at IS NULL;
-CREATE INDEX duties_unmet_in ON {view}.duties (region, due_at, duty_id) WHERE NOT void AND met_at IS NULL;
+CREATE INDEX duties_unmet ON {view}.duties (due_at, duty_id) INCLUDE (region, project, duty, case_id) WHERE NOT void AND met_at IS NULL;
+CREATE INDEX duties_unmet_in ON {view}.duties (region, due_at, duty_id) INCLUDE (project, duty, case_id) WHERE NOT void AND met_at IS NULL;
 CREATE TABLE {view}.grades (
     case_id uuid NOT NULL,
     number integer NOT NULL,
@@ -151,6 +154,7 @@ CREATE TABLE {view}.counts (
     PRIMARY KEY (region, project, category, grade, status, stage, month)
 );
 COMMENT ON TABLE {view}.counts IS 'Sums over the cases that are alike in all of these; a project and month of '''' are all of them.';
+CREATE INDEX counts_of_all ON {view}.counts (region, category, grade, status, stage) WHERE project = '';
 CREATE TABLE {view}.notices (
     notice_id uuid NOT NULL,
     region text NOT NULL,
@@ -162,6 +166,15 @@ CREATE TABLE {view}.notices (
 COMMENT ON TABLE {view}.notices IS 'Duties whose missing has been told.';
 CREATE INDEX notices_of ON {view}.notices (region, version);
 CREATE INDEX notices_told ON {view}.notices (position);
+CREATE TABLE {view}.answers (
+    kept_by text NOT NULL,
+    value text NOT NULL,
+    region text NOT NULL,
+    slot integer NOT NULL,
+    answered integer NOT NULL,
+    PRIMARY KEY (kept_by, value, region, slot)
+);
+COMMENT ON TABLE {view}.answers IS 'How many complaints were answered within a slot of seconds, of all cases or by one thing they share.';
 """
 
 _PROJECTIONS = """

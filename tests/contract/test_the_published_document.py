@@ -102,6 +102,7 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
         "/v1/cases",
         *EXPORTS,
         "/v1/labels",
+        "/v1/summary",
         path,
         f"{path}/grade",
         f"{path}/actions",
