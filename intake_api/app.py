@@ -13,11 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system
+from intake_api import batch, case_lists, cases, directory, duty_lists, openapi, policies, queries, system
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
 from intake_api.telemetry import POSITION, WAITING, Observed, configure_logs, serve_metrics
+from projections.duty_list import LATE
 from services.event_log import Unavailable
 from services.settings import Settings
 
@@ -112,6 +113,15 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "SearchCases",
             extra=_PAGED,
         ),
+        _route(
+            "GET",
+            "/v1/breaches",
+            duty_lists.list_breaches,
+            "BreachPage",
+            _READ,
+            extra=listed(duty_lists.BREACHES, state=LATE),
+        ),
+        _route("GET", "/v1/duties", duty_lists.list_duties, "DutyPage", _READ, extra=listed(duty_lists.DUTIES)),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
         _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),
         _route("PUT", "/v1/regions/{code}", directory.put_region, "Region", (200, *_WRITE), "DescribeRegion"),

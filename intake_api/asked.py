@@ -46,7 +46,7 @@ def asked(query: Query, caller: Caller, directory: Directory, now: datetime, gra
     """The filters of a list of cases. A region that the caller doesn't see is as empty as one that isn't."""
     found = Asked(
         regions=regions(caller, query.get("region")),
-        projects=_projects(query, directory, now),
+        projects=projects(query, directory, now),
         categories=chosen(query, "category"),
         stages=chosen(query, "stage"),
         statuses=chosen(query, "status"),
@@ -74,7 +74,7 @@ def regions(caller: Caller, named: Sequence[str] | None) -> tuple[str, ...] | No
     return tuple(sorted({region for region in named if caller.sees(region)}))
 
 
-def _projects(query: Query, directory: Directory, now: datetime) -> tuple[str, ...] | None:
+def projects(query: Query, directory: Directory, now: datetime) -> tuple[str, ...] | None:
     """Projects by code, and those that lie in a city or an area now."""
     codes = query.get("project")
     if "city" not in query and "area" not in query:

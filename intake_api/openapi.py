@@ -384,6 +384,29 @@ class CasePage(Shown):
     total: int = Field(default=0)
 
 
+class DutyPage(Shown):
+    """Duties, those due first first; what has no time comes last."""
+
+    items: list[ShownDuty]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
+class ShownBreach(ShownDuty):
+    """逾期. A duty that is late, or was met late."""
+
+    due_at: Instant
+    state: Literal["overdue", "met_late"]
+
+
+class BreachPage(Shown):
+    """Breaches, those due last first."""
+
+    items: list[ShownBreach]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
 class ActionPage(Shown):
     """Actions in version order."""
 
@@ -553,6 +576,8 @@ SHOWN = (
     Written,
     BatchAnswer,
     CasePage,
+    BreachPage,
+    DutyPage,
     ActionPage,
     ComplaintPage,
     Region,

@@ -46,7 +46,7 @@ class Services:
             url, self.log, Folder(self.log, self.vault, self.policies, self.grams), self.watch.moved
         )
         self.views = Views(url, self.watch, self.directory)
-        self.polled = Polled(self.watch, self.now)
+        self.polled = Polled(self.watch, lambda: self.now())
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
@@ -61,6 +61,10 @@ class Services:
         """The codes that a case's grade can have under any version of the policy."""
         codes = {grade.code for policy in self.policies.policies for grade in policy.grades}
         return [*sorted(codes), UNGRADED]
+
+    def duties(self) -> list[str]:
+        """What can be owed under any version of the policy."""
+        return sorted({owed.duty for policy in self.policies.policies for owed in policy.duties})
 
     def caller(self, call: Call) -> Caller:
         """Who asks; raises `Unauthenticated`."""

@@ -56,13 +56,13 @@ def conditions(cases: Table, asked: Asked, now: datetime) -> list[Condition]:
     """What a row of `cases` has to fulfil."""
     c = cases.c
     found = [
-        *_any(c.region, asked.regions),
-        *_any(c.project, asked.projects),
-        *_any(c.category, asked.categories or None),
-        *_any(c.stage, asked.stages or None),
-        *_any(c.status, asked.statuses or None),
-        *_any(c.grade, asked.grades or None),
-        *_any(c.escalation_level, asked.levels or None),
+        *within(c.region, asked.regions),
+        *within(c.project, asked.projects),
+        *within(c.category, asked.categories or None),
+        *within(c.stage, asked.stages or None),
+        *within(c.status, asked.statuses or None),
+        *within(c.grade, asked.grades or None),
+        *within(c.escalation_level, asked.levels or None),
     ]
     if asked.channels:
         found.append(c.channels.op("&&")(literal(list(asked.channels), ARRAY(Text))))
@@ -97,7 +97,8 @@ def complained(view: View, asked: Asked) -> list[Condition]:
     return [view.cases.c.case_id.in_(select(c.case_id).where(*found))] if found else []
 
 
-def _any(column: Any, values: Collection[str] | None) -> list[Condition]:
+def within(column: Any, values: Collection[str] | None) -> list[Condition]:
+    """That a column has one of the values; None: whichever."""
     if values is None:
         return []
     if len(values) == 1:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
@@ -139,6 +140,10 @@ def _complaints(metadata: MetaData, schema: str) -> Table:
     return table
 
 
+# Of a duty's row: it is late, or will be once its time is over.
+LATE = "NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at)"
+
+
 def _duties(metadata: MetaData, schema: str) -> Table:
     table = Table(
         "duties",
@@ -159,19 +164,23 @@ def _duties(metadata: MetaData, schema: str) -> Table:
         Column("proved_at", _INSTANT),
         Column("void", Boolean, nullable=False),
         Column("item", LargeBinary, nullable=False),
+        Column("noticed", Boolean, nullable=False, server_default=false()),
         schema=schema,
         comment="One row a duty: its clock, from which its state at any instant follows, and its item but for that.",
     )
     c = table.c
-    late = text("NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at)")
+    late = text(LATE)
     unmet = text("NOT void AND met_at IS NULL")
     Index("duties_of", c.case_id)
     Index("duties_due", c.due_at, c.duty_id)
     Index("duties_due_in", c.region, c.due_at, c.duty_id)
+    Index("duties_due_of", c.project, c.due_at, c.duty_id)
     Index("duties_late", c.due_at, c.duty_id, postgresql_where=late)
     Index("duties_late_in", c.region, c.due_at, c.duty_id, postgresql_where=late)
     Index("duties_unmet", c.due_at, c.duty_id, postgresql_where=unmet)
     Index("duties_unmet_in", c.region, c.due_at, c.duty_id, postgresql_where=unmet)
+    Index("duties_untold", c.region, c.due_at, c.duty_id, postgresql_where=text(f"{LATE} AND NOT noticed"))
+    Index("duties_void", c.due_at, c.duty_id, postgresql_where=text("void"))
     return table
 
 

@@ -1,8 +1,9 @@
 """Writing rows into a generation of the views, inside the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
 from projections.rows import CaseRows, Row
@@ -32,15 +33,17 @@ class Writer:
     def __init__(self, connection: Connection, generation: int) -> None:
         self._connection = connection
         self._view: View = VIEWS[generation]
-        self._replacing = [_replacing(table) for table in self._view[1:4]]
-        self._upsert = _upsert(self._view.cases)
+        self._replacing = [_replacing(table, self._view) for table in self._view[1:4]]
+        self._upsert = _upsert(self._view.cases, self._view)
         self._counting = _counting(self._view)
+        self._noting = _noting(self._view)
 
     async def prepare(self) -> None:
         """Make the session's own tables, which hold a batch on its way; needed for `replace`."""
         for table in self._view[:4]:
             await self._connection.execute(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname}) ON COMMIT DELETE ROWS"
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname} INCLUDING DEFAULTS)"
+                " ON COMMIT DELETE ROWS"
             )
 
     async def replace(self, rows: Sequence[tuple[CaseRows, list[int]]], again: bool = False) -> None:
@@ -63,7 +66,11 @@ class Writer:
             await self._copy(table.fullname, table, held)
 
     async def count_all(self) -> None:
-        """Sum up all cases."""
+        """Sum up all cases, and mark the duties whose missing was told."""
+        duties, notices = self._view.duties.fullname, self._view.notices.fullname
+        await self._connection.execute(
+            f"UPDATE {duties} SET noticed = true FROM {notices} WHERE notice_id = duty_id AND NOT noticed"
+        )
         await self._connection.execute(f"TRUNCATE {self._view.counts.fullname}")
         await self._connection.execute(
             f"INSERT INTO {self._view.counts.fullname} ({', '.join(COUNTED_BY)}, {_SUMS})"
@@ -74,17 +81,15 @@ class Writer:
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
-        for row in notices:
-            await self._connection.execute(
-                f"INSERT INTO {self._view.notices.fullname} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row
-            )
+        if notices:
+            await self._connection.execute(self._noting, [list(column) for column in zip(*notices, strict=True)])
 
     async def empty(self) -> None:
         """Forget everything."""
         await self._connection.execute(f"TRUNCATE {', '.join(table.fullname for table in self._view)}")
 
     async def _copy(self, name: str, table: Table, rows: Iterable[Row]) -> None:
-        columns = list(table.columns)
+        columns = _folded(table)
         types = [column.type.compile(_DIALECT).lower() for column in columns]
         async with self._connection.cursor() as cursor:
             named = ", ".join(column.name for column in columns)
@@ -104,24 +109,47 @@ def _columns(rows: Sequence[tuple[CaseRows, list[int]]]) -> tuple[Iterable[Row],
     )
 
 
-def _upsert(table: Table) -> str:
+def _folded(table: Table) -> list[Column[Any]]:
+    """The columns that a case tells; whether a duty's missing was told follows from the notices."""
+    return [column for column in table.columns if column.server_default is None]
+
+
+def _upsert(table: Table, view: View) -> str:
     key = [column.name for column in table.primary_key]
     names = [column.name for column in table.columns]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+    source = f"SELECT * FROM next_{table.name}"
+    if table is view.duties:
+        folded = ", ".join(f"next.{column.name}" for column in _folded(table))
+        source = (
+            f"SELECT {folded}, told.notice_id IS NOT NULL FROM next_{table.name} AS next"
+            f" LEFT JOIN {view.notices.fullname} AS told ON told.notice_id = next.duty_id"
+        )
     return (
-        f"INSERT INTO {table.fullname} AS held SELECT * FROM next_{table.name}"
+        f"INSERT INTO {table.fullname} AS held {source}"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
         f" WHERE (held.*) IS DISTINCT FROM (excluded.*)"
     )
 
 
-def _replacing(table: Table) -> tuple[str, str]:
+def _noting(view: View) -> str:
+    """Keep the notices, and mark their duties; what is marked already is left as it is."""
+    columns = list(view.notices.columns)
+    arrays = ", ".join(f"%b::{column.type.compile(_DIALECT).lower()}[]" for column in columns)
+    return (
+        f"WITH said AS (INSERT INTO {view.notices.fullname} SELECT * FROM unnest({arrays})"
+        " ON CONFLICT DO NOTHING RETURNING notice_id)"
+        f" UPDATE {view.duties.fullname} AS d SET noticed = true FROM said WHERE d.duty_id = said.notice_id"
+    )
+
+
+def _replacing(table: Table, view: View) -> tuple[str, str]:
     """Take away what is no longer there, then put in what is."""
     same = " AND ".join(f"next.{column.name} = held.{column.name}" for column in table.primary_key)
     return (
         f"DELETE FROM {table.fullname} AS held USING next_cases AS moved WHERE held.case_id = moved.case_id"
         f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})",
-        _upsert(table),
+        _upsert(table, view),
     )
 
 

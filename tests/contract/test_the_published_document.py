@@ -99,6 +99,8 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
     assert codes([await agent.post("/v1/actions/batch", [item], None)]) == [200]
     for asked in (
         "/v1/cases",
+        "/v1/breaches",
+        "/v1/duties",
         path,
         f"{path}/grade",
         f"{path}/actions",

@@ -32,6 +32,8 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/actions/batch": UPLOADS,
     "GET /v1/cases": READS,
     "POST /v1/cases/search": UPLOADS,
+    "GET /v1/breaches": READS,
+    "GET /v1/duties": READS,
     "GET /v1/cases/{case}": READS,
     "GET /v1/cases/{case}/grade": READS,
     "GET /v1/cases/{case}/actions": READS,
