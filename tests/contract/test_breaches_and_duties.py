@@ -49,14 +49,17 @@ async def _states(told: Story, query: str = "") -> list[str]:
 
 async def test_at_exactly_its_time_a_duty_is_pending_and_a_microsecond_later_overdue(house: House, at: Clock) -> None:
     told = await story(house, obtained_at=_written(OBTAINED))
-    for now, state in ((OBTAINED, "pending"), (DUE, "pending"), (DUE + TICK, "overdue")):
+    for limit, (now, state) in enumerate(((OBTAINED, "pending"), (DUE, "pending"), (DUE + TICK, "overdue")), 50):
         at(now)
-        assert await _states(told) == [state]
+        # No answer that was kept for another instant.
+        own = f"?limit={limit}"
+        assert await _states(told, own) == [state]
         for asked in ("pending", "overdue"):
-            assert await _states(told, f"?state={asked}") == ([state] if asked == state else [])
-        late = await _items(told.caller, "/v1/breaches")
+            for also in ("", "&state=met_late", "&state=void"):
+                assert await _states(told, f"{own}&state={asked}{also}") == ([state] if asked == state else [])
+        late = await _items(told.caller, f"/v1/breaches{own}")
         assert [one["overdue_seconds"] for one in late] == ([None] if state == "overdue" else [])
-        was = [await _states(told, f"?was_overdue={said}") for said in ("true", "false")]
+        was = [await _states(told, f"{own}&was_overdue={said}") for said in ("true", "false")]
         assert was == ([[state], []] if state == "overdue" else [[], [state]])
 
 
@@ -69,6 +72,7 @@ async def test_an_answer_up_to_its_very_time_is_in_time(
     (met,) = await _items(told.caller, f"/v1/duties?state={state}")
     assert (met["met_at"], met["overdue_seconds"], met["was_overdue"]) == (_written(DUE + late_by), seconds, True)
     assert await _items(told.caller, "/v1/breaches") == []
+    assert await _states(told, "?state=met_late&state=pending") == []
     # Not late, but as recorded then it stood overdue.
     assert await _states(told, "?was_overdue=true") == ["met"]
 
@@ -163,6 +167,10 @@ async def world(house: House) -> World:
         if number % 4 == 1:
             wrong = await told.act("received", day(1 + number, 10), channel="app", household="9-9")
             await told.act("corrected", action=wrong["action_id"], retract=True, reason="误录")
+        if number == 2:
+            # What answers a complaint may be known before the complaint itself.
+            await told.act("responded", day(5), complaints="all", contact_person=CONTACT)
+            await told.act("received", day(5, 7, 30), channel="app", household="8-8")
         if number in (4, 5):
             await up_to_closure(told, 10)
         if number == 5:
@@ -172,6 +180,9 @@ async def world(house: House) -> World:
     for region in regions:
         case = await caller.case(region, obtained_at=_written(datetime.now(UTC) - timedelta(minutes=5)))
         cases[case["case_id"]] = f"{region}-1"
+        now = _written(datetime.now(UTC))
+        wrong = await Story(caller, case).act("received", now, channel="app", household="9-9")
+        await Story(caller, case).act("corrected", action=wrong["action_id"], retract=True, reason="误录")
     await Story(caller, case).act("responded", _written(datetime.now(UTC)), complaints="all", contact_person=CONTACT)
     duties = [one for case_id in cases for one in (await Story(caller, {"case_id": case_id}).seen())["duties"]]
     return World(regions, caller, duties, cases)
@@ -354,6 +365,18 @@ async def test_a_project_that_moves_takes_its_duties_along(house: House) -> None
     assert (await house.caller("admin").put(f"/v1/projects/{region}-1", body)).status_code == 200
     found = [len(await _items(agent, f"/v1/breaches?city={quote(city)}")) for city in ("东城", "西城")]
     assert found == [0, 1]
+
+
+async def test_a_project_that_another_process_moved_lies_where_it_lies_now(house: House) -> None:
+    region = await house.region(city="东城")
+    agent, directory = house.agent(region), house.services.directory
+    await agent.case(region)
+    before = directory.position, dict(directory.projects)
+    body = {"name": "一期", "region": region, "city": "西城"}
+    assert (await house.caller("admin").put(f"/v1/projects/{region}-1", body)).status_code == 200
+    # As if this process had not heard of it yet.
+    directory.position, directory.projects = before
+    assert len(await _items(agent, f"/v1/breaches?city={quote('西城')}")) == 1
 
 
 BAD_QUERIES = {
