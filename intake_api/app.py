@@ -210,6 +210,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ]
         if services.settings.follow:
             works.append(services.follower.run())
+            if services.settings.notices:
+                works.append(services.notices.run())
         tasks = [asyncio.create_task(work) for work in works]
         yield
         await services.jobs.stop()

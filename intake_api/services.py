@@ -13,6 +13,7 @@ from intake_api.polled import Polled
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.grams import Grams
+from projections.notices import Notices
 from projections.views import Views
 from projections.watch import Watch
 from services.caller import Caller
@@ -46,6 +47,9 @@ class Services:
             url, self.log, Folder(self.log, self.vault, self.policies, self.grams), self.watch.moved
         )
         self.views = Views(url, self.watch, self.directory)
+        self.notices = Notices(
+            self.log, self.views, self.watch, self.directory, lambda: self.follower.leads, lambda: self.now()
+        )
         self.polled = Polled(self.watch, lambda: self.now())
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")

@@ -5,7 +5,7 @@ one row of `projections` says which is which. What can move without an action is
 the time is decided when asked, people and places are looked up in the directory.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -246,6 +246,11 @@ def _view(metadata: MetaData, schema: str) -> View:
         _counts(metadata, schema),
         _notices(metadata, schema),
     )
+
+
+def folded(table: Table) -> list[Column[Any]]:
+    """The columns of a view's table that its case tells; whether a duty's missing was told follows from the notices."""
+    return [column for column in table.columns if column.server_default is None]
 
 
 VIEWS = {generation: _view(METADATA, f"view_{generation}") for generation in GENERATIONS}

@@ -1,13 +1,12 @@
 """Writing rows into a generation of the views, inside the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from projections.rows import CaseRows, Row
-from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
+from projections.tables import COUNTED, COUNTED_BY, VIEWS, View, folded
 from services.event_log import Connection
 
 # Probes by index whatever the planner thinks of a temporary table; the views' rows are rebuilt from the ledger, so
@@ -89,7 +88,7 @@ class Writer:
         await self._connection.execute(f"TRUNCATE {', '.join(table.fullname for table in self._view)}")
 
     async def _copy(self, name: str, table: Table, rows: Iterable[Row]) -> None:
-        columns = _folded(table)
+        columns = folded(table)
         types = [column.type.compile(_DIALECT).lower() for column in columns]
         async with self._connection.cursor() as cursor:
             named = ", ".join(column.name for column in columns)
@@ -109,20 +108,15 @@ def _columns(rows: Sequence[tuple[CaseRows, list[int]]]) -> tuple[Iterable[Row],
     )
 
 
-def _folded(table: Table) -> list[Column[Any]]:
-    """The columns that a case tells; whether a duty's missing was told follows from the notices."""
-    return [column for column in table.columns if column.server_default is None]
-
-
 def _upsert(table: Table, view: View) -> str:
     key = [column.name for column in table.primary_key]
     names = [column.name for column in table.columns]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
     source = f"SELECT * FROM next_{table.name}"
     if table is view.duties:
-        folded = ", ".join(f"next.{column.name}" for column in _folded(table))
+        own = ", ".join(f"next.{column.name}" for column in folded(table))
         source = (
-            f"SELECT {folded}, told.notice_id IS NOT NULL FROM next_{table.name} AS next"
+            f"SELECT {own}, told.notice_id IS NOT NULL FROM next_{table.name} AS next"
             f" LEFT JOIN {view.notices.fullname} AS told ON told.notice_id = next.duty_id"
         )
     return (
