@@ -19,6 +19,7 @@ from intake_api import (
     case_lists,
     cases,
     directory,
+    duty_lists,
     exports,
     jobs,
     labels,
@@ -34,6 +35,7 @@ from intake_api.parameters import listed
 from intake_api.services import Services
 from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
 from projections import breach_rows
+from projections.duty_list import LATE
 from services.event_log import Unavailable
 from services.settings import Settings
 
@@ -146,6 +148,15 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             extra={"parameters": openapi.headers("Last-Event-ID")},
             kind=EventSourceResponse,
         ),
+        _route(
+            "GET",
+            "/v1/breaches",
+            duty_lists.list_breaches,
+            "BreachPage",
+            _READ,
+            extra=listed(duty_lists.BREACHES, state=LATE),
+        ),
+        _route("GET", "/v1/duties", duty_lists.list_duties, "DutyPage", _READ, extra=listed(duty_lists.DUTIES)),
         _route("GET", "/v1/cases/{case_id}/actions", queries.list_actions, "ActionPage", _READ, extra=_PAGED),
         _route("GET", "/v1/cases/{case_id}/complaints", queries.list_complaints, "ComplaintPage", _READ, extra=_PAGED),
         _route("PUT", "/v1/regions/{code}", directory.put_region, "Region", (200, *_WRITE), "DescribeRegion"),
@@ -251,6 +262,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ]
         if services.settings.follow:
             works.append(services.follower.run())
+            if services.settings.notices:
+                works.append(services.notices.run())
         tasks = [asyncio.create_task(work) for work in works]
         yield
         services.streams.end()

@@ -427,6 +427,29 @@ class Summary(Shown):
     items: list[SummaryItem]
 
 
+class DutyPage(Shown):
+    """Duties, those due first first; what has no time comes last."""
+
+    items: list[ShownDuty]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
+class ShownBreach(ShownDuty):
+    """逾期. A duty that is late, or was met late."""
+
+    due_at: Instant
+    state: Literal["overdue", "met_late"]
+
+
+class BreachPage(Shown):
+    """Breaches, those due last first."""
+
+    items: list[ShownBreach]
+    next_cursor: str | None
+    total: int = Field(default=0)
+
+
 class ActionPage(Shown):
     """Actions in version order."""
 
@@ -616,6 +639,8 @@ SHOWN = (
     BatchAnswer,
     CasePage,
     Summary,
+    BreachPage,
+    DutyPage,
     ActionPage,
     ComplaintPage,
     Region,

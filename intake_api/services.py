@@ -15,6 +15,7 @@ from intake_api.streams import Streams
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.grams import Grams
+from projections.notices import Notices
 from projections.snapshot import Snapshots
 from projections.views import Views
 from projections.watch import Watch
@@ -55,6 +56,9 @@ class Services:
         self.snapshots = Snapshots(url, self.directory)
         # Files under way in this process.
         self.exports = 0
+        self.notices = Notices(
+            self.log, self.views, self.watch, self.directory, lambda: self.follower.leads, lambda: self.now()
+        )
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
@@ -69,6 +73,10 @@ class Services:
         """The codes that a case's grade can have under any version of the policy."""
         codes = {grade.code for policy in self.policies.policies for grade in policy.grades}
         return [*sorted(codes), UNGRADED]
+
+    def duties(self) -> list[str]:
+        """What can be owed under any version of the policy."""
+        return sorted({owed.duty for policy in self.policies.policies for owed in policy.duties})
 
     def caller(self, call: Call) -> Caller:
         """Who asks; raises `Unauthenticated`."""

@@ -16,7 +16,6 @@ from services.vault import key_of, marked
 
 _BEIJING = ZoneInfo("Asia/Shanghai")
 _SECOND = timedelta(seconds=1)
-_NOBODY = UUID(int=0)
 _CLOSED = frozenset({"closed", "accounted"})
 
 Row = tuple[object, ...]
@@ -78,7 +77,7 @@ def _rows(case: Case, position: int) -> CaseRows:
 def _owed(case: Case) -> Iterator[Due]:
     """The case's duties; what is owed for the complaints of a merged case is told of its target, which decides."""
     for one in dues(case):
-        if not (case.merged and one.subject.complaint_id and not one.clock.void):
+        if not (case.merged and one.subject.complaint_id and not one.subject.void):
             yield one
 
 
@@ -210,8 +209,9 @@ def _duty(case: Case, one: Due) -> Row:
 
 
 def duty_id(case_id: UUID, duty: str, cycle: int, complaint_id: UUID | None) -> UUID:
-    """One name for a duty, its subject and its cycle, for ever."""
-    said = b"%b%b%d|%b" % (case_id.bytes, (complaint_id or _NOBODY).bytes, cycle, duty.encode())
+    """One name for a duty, its subject and its cycle, for ever: of a complaint, whichever case it is merged into."""
+    subject = complaint_id.bytes if complaint_id else b"%b%d" % (case_id.bytes, cycle)
+    said = b"%b|%b" % (subject, duty.encode())
     return UUID(bytes=blake2b(said, digest_size=16, person=b"anjuan.duty").digest())
 
 

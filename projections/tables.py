@@ -5,7 +5,7 @@ one row of `projections` says which is which. What can move without an action is
 the time is decided when asked, people and places are looked up in the directory.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
@@ -162,6 +163,10 @@ def _complaints(metadata: MetaData, schema: str) -> Table:
     return table
 
 
+# Of a duty's row: it is late, or will be once its time is over.
+LATE = "NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at)"
+
+
 def _duties(metadata: MetaData, schema: str) -> Table:
     table = Table(
         "duties",
@@ -182,21 +187,25 @@ def _duties(metadata: MetaData, schema: str) -> Table:
         Column("proved_at", _INSTANT),
         Column("void", Boolean, nullable=False),
         Column("item", LargeBinary, nullable=False),
+        Column("noticed", Boolean, nullable=False, server_default=false()),
         schema=schema,
         comment="One row a duty: its clock, from which its state at any instant follows, and its item but for that.",
     )
     c = table.c
-    late = text("NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at)")
+    late = text(LATE)
     unmet = text("NOT void AND met_at IS NULL")
     Index("duties_of", c.case_id)
     Index("duties_due", c.due_at, c.duty_id)
     Index("duties_due_in", c.region, c.due_at, c.duty_id)
+    Index("duties_due_of", c.project, c.due_at, c.duty_id)
     Index("duties_late", c.due_at, c.duty_id, postgresql_where=late)
     Index("duties_late_in", c.region, c.due_at, c.duty_id, postgresql_where=late)
     # What is overdue is counted from these alone.
     beside = ["project", "duty", "case_id"]
     Index("duties_unmet", c.due_at, c.duty_id, postgresql_where=unmet, postgresql_include=["region", *beside])
     Index("duties_unmet_in", c.region, c.due_at, c.duty_id, postgresql_where=unmet, postgresql_include=beside)
+    Index("duties_untold", c.region, c.due_at, c.duty_id, postgresql_where=text(f"{LATE} AND NOT noticed"))
+    Index("duties_void", c.due_at, c.duty_id, postgresql_where=text("void"))
     return table
 
 
@@ -275,6 +284,11 @@ def _view(metadata: MetaData, schema: str) -> View:
         _notices(metadata, schema),
         _answers(metadata, schema),
     )
+
+
+def folded(table: Table) -> list[Column[Any]]:
+    """The columns of a view's table that its case tells; whether a duty's missing was told follows from the notices."""
+    return [column for column in table.columns if column.server_default is None]
 
 
 VIEWS = {generation: _view(METADATA, f"view_{generation}") for generation in GENERATIONS}

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from projections import answering
 from projections.rows import CaseRows, Row
-from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
+from projections.tables import COUNTED, COUNTED_BY, VIEWS, View, folded
 from services.event_log import Connection
 
 # Probes by index whatever the planner thinks of a batch's size, planned once. The views' rows are rebuilt from the
@@ -38,6 +38,7 @@ class Writer:
         self._connection = connection
         self._view: View = VIEWS[generation]
         self._replacing = _replacing(self._view)
+        self._noting = _noting(self._view)
 
     async def replace(self, rows: Sequence[FoundRows]) -> None:
         """Let the views hold exactly these rows of these cases. Doing it twice changes nothing."""
@@ -51,7 +52,11 @@ class Writer:
             await self._copy(table.fullname, table, held)
 
     async def count_all(self) -> None:
-        """Sum up all cases."""
+        """Sum up all cases, and mark the duties whose missing was told."""
+        duties, notices = self._view.duties.fullname, self._view.notices.fullname
+        await self._connection.execute(
+            f"UPDATE {duties} SET noticed = true FROM {notices} WHERE notice_id = duty_id AND NOT noticed"
+        )
         await self._connection.execute(f"TRUNCATE {self._view.counts.fullname}")
         await self._connection.execute(
             f"INSERT INTO {self._view.counts.fullname} ({', '.join(COUNTED_BY)}, {_SUMS})"
@@ -64,17 +69,15 @@ class Writer:
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
-        for row in notices:
-            await self._connection.execute(
-                f"INSERT INTO {self._view.notices.fullname} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row
-            )
+        if notices:
+            await self._connection.execute(self._noting, [list(column) for column in zip(*notices, strict=True)])
 
     async def empty(self) -> None:
         """Forget everything."""
         await self._connection.execute(f"TRUNCATE {', '.join(table.fullname for table in self._view)}")
 
     async def _copy(self, name: str, table: Table, rows: Iterable[Row]) -> None:
-        columns = list(table.columns)
+        columns = folded(table)
         types = [column.type.compile(_DIALECT).lower() for column in columns]
         async with self._connection.cursor() as cursor:
             named = ", ".join(column.name for column in columns)
@@ -97,7 +100,7 @@ def _columns(rows: Sequence[FoundRows]) -> tuple[Iterable[Row], ...]:
 
 def _as_json(table: Table, rows: Iterable[Row]) -> str:
     """The rows as PostgreSQL reads them into the table's own row type; bytes in hexadecimal."""
-    names = [column.name for column in table.columns]
+    names = [column.name for column in folded(table)]
     return _JSON.encode([dict(zip(names, map(_said, row), strict=True)) for row in rows]).decode()
 
 
@@ -110,9 +113,9 @@ def _replacing(view: View) -> str:
     cases, words, *parts = view[:5]
     steps = [_next(table) for table in view[:5]]
     steps += [*answering.moving(view), *_counting(view)]
-    steps += [f"put_cases AS ({_upsert(cases)})", f"put_words AS ({_upsert(words)})"]
+    steps += [f"put_cases AS ({_upsert(cases, view)})", f"put_words AS ({_upsert(words, view)})"]
     for table in parts:
-        steps += [f"gone_{table.name} AS ({_gone(table)})", f"put_{table.name} AS ({_upsert(table)})"]
+        steps += [f"gone_{table.name} AS ({_gone(table)})", f"put_{table.name} AS ({_upsert(table, view)})"]
     return f"WITH {', '.join(steps)} SELECT 1"
 
 
@@ -121,12 +124,19 @@ def _next(table: Table) -> str:
     return f"next_{table.name} AS MATERIALIZED ({rows})"
 
 
-def _upsert(table: Table) -> str:
+def _upsert(table: Table, view: View) -> str:
     key = [column.name for column in table.primary_key]
     names = [column.name for column in table.columns]
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+    source = f"SELECT * FROM next_{table.name}"
+    if table is view.duties:
+        own = ", ".join(f"next.{column.name}" for column in folded(table))
+        source = (
+            f"SELECT {own}, told.notice_id IS NOT NULL FROM next_{table.name} AS next"
+            f" LEFT JOIN {view.notices.fullname} AS told ON told.notice_id = next.duty_id"
+        )
     return (
-        f"INSERT INTO {table.fullname} AS held SELECT * FROM next_{table.name}"
+        f"INSERT INTO {table.fullname} AS held {source}"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
         f" WHERE (held.*) IS DISTINCT FROM (excluded.*)"
     )
@@ -138,6 +148,17 @@ def _gone(table: Table) -> str:
     return (
         f"DELETE FROM {table.fullname} AS held USING next_cases AS moved WHERE held.case_id = moved.case_id"
         f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})"
+    )
+
+
+def _noting(view: View) -> str:
+    """Keep the notices, and mark their duties; what is marked already is left as it is."""
+    columns = list(view.notices.columns)
+    arrays = ", ".join(f"%b::{column.type.compile(_DIALECT).lower()}[]" for column in columns)
+    return (
+        f"WITH said AS (INSERT INTO {view.notices.fullname} SELECT * FROM unnest({arrays})"
+        " ON CONFLICT DO NOTHING RETURNING notice_id)"
+        f" UPDATE {view.duties.fullname} AS d SET noticed = true FROM said WHERE d.duty_id = said.notice_id"
     )
 
 

@@ -44,6 +44,11 @@ def project_stream(code: str) -> UUID:
     return uuid5(_NAMESPACE, f"project:{code}")
 
 
+def notices_stream(code: str) -> UUID:
+    """The region's stream of notices: which of its duties were missed."""
+    return uuid5(_NAMESPACE, f"notices:{code}")
+
+
 def in_force(entries: tuple[Entry[_T], ...], at: datetime) -> Entry[_T]:
     """The entry that holds at an instant: the last to begin by then; the first recorded reaches back without limit."""
     begun = [entry for entry in entries if entry.fact.valid_from <= at]

@@ -28,6 +28,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_ACCESS_LOG", "on", "one log line per request: on or off"),
     Setting("ANJUAN_QUEUE", "2000", "writes that may wait at once; further ones are answered 503"),
     Setting("ANJUAN_FOLLOW", "on", "keep the views up to date in this process when no other does: on or off"),
+    Setting("ANJUAN_NOTICES", "on", "record, beside keeping the views up to date, which duties were missed: on or off"),
     Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
     Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
     Setting("ANJUAN_MASTER_KEY", "", "key that wraps the data keys: 32 bytes, base64", True),
@@ -56,6 +57,7 @@ class Settings:
         self.log_level = self._one_of("ANJUAN_LOG_LEVEL", ("debug", "info", "warning", "error"))
         self.access_log = self._one_of("ANJUAN_ACCESS_LOG", ("on", "off")) == "on"
         self.follow = self._one_of("ANJUAN_FOLLOW", ("on", "off")) == "on"
+        self.notices = self._one_of("ANJUAN_NOTICES", ("on", "off")) == "on"
         self.queue = self._number("ANJUAN_QUEUE", 1_000_000)
         self.cors_origins = [o.strip() for o in self._values["ANJUAN_CORS_ORIGINS"].split(",") if o.strip()]
 

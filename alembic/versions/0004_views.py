@@ -110,16 +110,20 @@ CREATE TABLE {view}.duties (
     proved_at timestamptz,
     void boolean NOT NULL,
     item bytea NOT NULL,
+    noticed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (duty_id)
 );
 COMMENT ON TABLE {view}.duties IS 'One row a duty: its clock, from which its state at any instant follows, and its item but for that.';
 CREATE INDEX duties_due ON {view}.duties (due_at, duty_id);
 CREATE INDEX duties_due_in ON {view}.duties (region, due_at, duty_id);
+CREATE INDEX duties_due_of ON {view}.duties (project, due_at, duty_id);
 CREATE INDEX duties_late ON {view}.duties (due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at);
 CREATE INDEX duties_late_in ON {view}.duties (region, due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at);
 CREATE INDEX duties_of ON {view}.duties (case_id);
 CREATE INDEX duties_unmet ON {view}.duties (due_at, duty_id) INCLUDE (region, project, duty, case_id) WHERE NOT void AND met_at IS NULL;
 CREATE INDEX duties_unmet_in ON {view}.duties (region, due_at, duty_id) INCLUDE (project, duty, case_id) WHERE NOT void AND met_at IS NULL;
+CREATE INDEX duties_untold ON {view}.duties (region, due_at, duty_id) WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at) AND NOT noticed;
+CREATE INDEX duties_void ON {view}.duties (due_at, duty_id) WHERE void;
 CREATE TABLE {view}.grades (
     case_id uuid NOT NULL,
     number integer NOT NULL,

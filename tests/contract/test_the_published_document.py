@@ -103,6 +103,8 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
         *EXPORTS,
         "/v1/labels",
         "/v1/summary",
+        "/v1/breaches",
+        "/v1/duties",
         path,
         f"{path}/grade",
         f"{path}/actions",

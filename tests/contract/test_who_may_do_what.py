@@ -36,6 +36,8 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "GET /v1/labels": ALL,
     "POST /v1/cases/search": UPLOADS,
     "GET /v1/stream": READS,
+    "GET /v1/breaches": READS,
+    "GET /v1/duties": READS,
     "GET /v1/cases/{case}": READS,
     "GET /v1/cases/{case}/grade": READS,
     "GET /v1/cases/{case}/actions": READS,

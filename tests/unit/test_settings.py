@@ -24,6 +24,7 @@ SOUND = {
     "ANJUAN_LOG_LEVEL": "debug",
     "ANJUAN_ACCESS_LOG": "off",
     "ANJUAN_FOLLOW": "off",
+    "ANJUAN_NOTICES": "off",
 }
 
 
