@@ -5,8 +5,9 @@ piece, XLSX in a folder that is gone with the answer; one that takes long become
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,8 +94,8 @@ class Export:
 
     async def xlsx(self) -> AsyncGenerator[bytes, None]:
         """The pieces of an XLSX file, once it is made."""
-        with self._folder() as folder:
-            path = await self._made(Path(folder), Progress())
+        with workshop() as (folder, thread):
+            path = await self._made(folder, thread, Progress())
             with path.open("rb") as file:
                 while piece := file.read(_PIECE):
                     yield piece
@@ -103,8 +104,8 @@ class Export:
         """An XLSX file as the result of a job, sealed for who asked."""
         try:
             await self.reading.read()
-            with self._folder() as folder:
-                path = await self._made(Path(folder), progress)
+            with workshop() as (folder, thread):
+                path = await self._made(folder, thread, progress)
                 content = await asyncio.to_thread(path.read_bytes)
             return self._services.vault.seal_file(content, jobs.whose(self._caller))
         finally:
@@ -117,26 +118,39 @@ class Export:
             self._services.exports -= 1
             await self.reading.close()
 
-    def _folder(self) -> "TemporaryDirectory[str]":
-        """For nobody else's eyes, and gone with the file: what is in it is not sealed."""
-        return TemporaryDirectory(prefix="anjuan-export-", ignore_cleanup_errors=True)
-
-    async def _made(self, folder: Path, progress: Progress) -> Path:
-        """The file, written by a thread: row by row it is work, and this process has others to answer."""
-        book = await asyncio.to_thread(Workbook, folder, self.title, self.subject.columns, self._reader.language)
-        done = 0
+    async def _made(self, folder: Path, thread: Executor, progress: Progress) -> Path:
+        """The file, written by the thread: it is work, and this process has others to answer."""
+        loop, done = asyncio.get_running_loop(), 0
+        columns, language = self.subject.columns, self._reader.language
+        book = await loop.run_in_executor(thread, Workbook, folder, self.title, columns, language)
         try:
             async with aclosing(self.rows()) as batches:
                 async for rows in batches:
-                    await asyncio.to_thread(book.write, rows)
+                    await loop.run_in_executor(thread, book.write, rows)
                     done += len(rows)
                     progress.reached(done, self.reading.count * 2)
+            await loop.run_in_executor(thread, book.close)
         finally:
-            await asyncio.to_thread(book.close)
+            thread.submit(book.abandon)
         return book.path
 
     async def _opened(self, sealed: bytes) -> bytes:
         return await self._services.vault.open_document(sealed, self._caller.masked)
+
+
+@contextmanager
+def workshop() -> Iterator[tuple[Path, Executor]]:
+    """A folder for nobody else's eyes, since what is in it is not sealed, and a thread to write in it.
+
+    Whoever leaves does not wait for them: the thread ends what it is at, and the folder goes with it.
+    """
+    folder = TemporaryDirectory(prefix="anjuan-export-", ignore_cleanup_errors=True)
+    thread = ThreadPoolExecutor(1, "export")
+    try:
+        yield Path(folder.name), thread
+    finally:
+        thread.submit(folder.cleanup)
+        thread.shutdown(wait=False)
 
 
 def _cases(call: Call, caller: Caller, query: asked.Query, now: datetime) -> Source:

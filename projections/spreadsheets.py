@@ -99,6 +99,12 @@ class Workbook:
         self._end_sheet()
         self._book.close()
 
+    def abandon(self) -> None:
+        """Nobody wants it any more; once it is closed this does nothing."""
+        for sheet in self._book.worksheets():
+            sheet.row_data_fh.close()
+        self._book.fileclosed = True
+
     def _next_sheet(self) -> None:
         self._sheets += 1
         name = self._name if self._sheets == 1 else f"{self._name} {self._sheets}"

@@ -2,10 +2,11 @@
 
 import asyncio
 import csv
-from collections.abc import Awaitable, Callable
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from intake_api import exports, streamed
 from intake_api.exports import Export
 from projections import export_rows
+from projections.export_columns import Cell
+from projections.spreadsheets import Workbook
 from services.event_log import Unavailable
 from tests.contract.house import Caller, House
 
@@ -84,10 +87,26 @@ async def _filled(house: House, cases: int) -> tuple[str, list[dict[str, Any]]]:
     return region, made
 
 
-def _left_behind() -> set[str]:
+def _left_behind(folder: Path) -> set[str]:
     """What exports have on disk: their folders, and files of this process that have no name any more."""
-    folders = {path.name for path in Path(gettempdir()).glob("anjuan-export-*")}
+    folders = {path.name for path in folder.iterdir()}
     return folders | {link for fd in Path("/proc/self/fd").iterdir() if "(deleted)" in (link := _link(fd))}
+
+
+async def _gone_but(before: set[str], folder: Path) -> None:
+    """Nobody waits for a thread that tidies up; it takes no time."""
+    for _ in range(100):
+        if not _left_behind(folder) - before:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(_left_behind(folder) - before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process puts what is temporary."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
 
 
 def _link(fd: Path) -> str:
@@ -123,7 +142,7 @@ async def test_what_happens_while_a_file_is_made_is_not_in_it(
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 async def test_a_client_that_leaves_ends_the_file_and_leaves_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch, kind: str
+    house: House, monkeypatch: pytest.MonkeyPatch, folder: Path, kind: str
 ) -> None:
     for name, size in (("_PAGE", 3), ("_BATCH", 1)):
         monkeypatch.setattr(export_rows, name, size)
@@ -131,7 +150,7 @@ async def test_a_client_that_leaves_ends_the_file_and_leaves_nothing(
     reported: list[Exception] = []
     monkeypatch.setattr(house.services, "report", reported.append)
     region, _ = await _filled(house, 20)
-    before = _left_behind()
+    before = _left_behind(folder)
     client = Client(house, house.agent(region), f"/v1/cases.{kind}")
 
     async def leaving(taken: int) -> None:
@@ -141,13 +160,39 @@ async def test_a_client_that_leaves_ends_the_file_and_leaves_nothing(
 
     await asyncio.wait_for(client.take(leaving), 10)
     assert (client.status, len(client.pieces), client.ended) == (200, 5, False)
-    assert _left_behind() - before == set()
+    await _gone_but(before, folder)
     assert house.services.exports == 0
     assert reported == []
     # Nobody waits for the turn that it had.
     again = Client(house, house.agent(region), "/v1/cases.csv")
     await asyncio.wait_for(again.take(_nothing), 10)
     assert len(again.rows) == 20
+
+
+async def test_a_client_that_leaves_while_a_workbook_is_written_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(export_rows, "_BATCH", 1)
+    reported: list[Exception] = []
+    monkeypatch.setattr(house.services, "report", reported.append)
+    region, _ = await _filled(house, 20)
+    before = _left_behind(folder)
+    client = Client(house, house.agent(region), "/v1/cases.xlsx")
+    write = Workbook.write
+
+    def slowly(self: Workbook, rows: Iterable[Sequence[Cell]]) -> None:
+        time.sleep(0.3)
+        loop.call_soon_threadsafe(client.leave)
+        time.sleep(0.3)
+        write(self, rows)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Workbook, "write", slowly)
+    began = time.monotonic()
+    await asyncio.wait_for(client.take(_nothing), 10)
+    assert time.monotonic() - began < 3
+    assert (client.status, client.pieces, reported, house.services.exports) == (200, [], [], 0)
+    await _gone_but(before, folder)
 
 
 async def test_a_slow_client_holds_no_transaction_and_is_not_cut_off_at_the_deadline(
