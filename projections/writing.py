@@ -74,10 +74,14 @@ class Writer:
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
-        for row in notices:
-            await self._connection.execute(
-                f"INSERT INTO {self._view.notices.fullname} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row
-            )
+        if notices:
+            async with self._connection.cursor() as cursor:
+                insert = f"INSERT INTO {self._view.notices.fullname} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+                await cursor.executemany(insert, notices)
+
+    async def analyze(self) -> None:
+        """Let the planner know what is in the tables, as a freshly filled one needs."""
+        await self._connection.execute(f"ANALYZE {', '.join(table.fullname for table in self._view)}")
 
     async def empty(self) -> None:
         """Forget everything."""
