@@ -54,12 +54,6 @@ _OLDER = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND xact_start < %b AND pid <> pg_backend_pid()
 """
-_HELD = """
-SELECT EXISTS (
-    SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %b AND objsubid = 1 AND granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-)
-"""
 
 
 class Build(NamedTuple):
@@ -96,12 +90,6 @@ async def alone(url: str) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
-
-
-async def is_held(connection: Connection, lock: int) -> bool:
-    """Whether some session holds an advisory lock."""
-    row = await (await connection.execute(_HELD, [lock])).fetchone()
-    return bool(row and row[0])
 
 
 async def other(connection: Connection) -> Build:

@@ -61,6 +61,10 @@ class Folder:
         """Begin anew, as after another process has led."""
         self._dockets.clear()
 
+    async def learn(self) -> None:
+        """Know every version of the policy that is published by now."""
+        await self._policies.refresh()
+
     async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
         """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
         end, waiting = records[-1].position, frozenset(parked)

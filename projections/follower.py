@@ -74,6 +74,7 @@ class Follower:
     async def _lead(self, connection: Connection) -> None:
         self.leads = True
         self._folder.forget()
+        await self._folder.learn()
         await connection.execute(_LEAD, [f"{socket.gethostname()}:{os.getpid()}"])
         view = await checkpoint.live(connection)
         writer = Writer(connection, view.generation)

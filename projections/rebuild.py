@@ -72,6 +72,7 @@ class Rebuild:
     async def _streams(self, connection: Connection, writer: Writer, build: Build) -> Build:
         """A page is written while the next one is folded."""
         folder = self._folders(0)
+        await folder.learn()
         writing: asyncio.Task[Build] | None = None
         async with (
             await connect(self._url, _SLOW) as reading,
@@ -92,6 +93,7 @@ class Rebuild:
     async def _catch_up(self, connection: Connection, writer: Writer, view: View) -> View:
         """What was appended since; then swap, as soon as it is not behind."""
         folder = self._folders(_KEPT)
+        await folder.learn()
         await writer.prepare()
         while True:
             records = await self._log.read.after(view.position, ALONE)
