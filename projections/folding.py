@@ -23,6 +23,8 @@ from services.vault import Vault
 
 # Seconds of folding after which others have a turn.
 _TURN = 0.005
+# What is wrong with a case that is only shown together with one that cannot be applied.
+JOINED = "merged with a parked case"
 
 FoundRows = tuple[CaseRows, list[int]]
 
@@ -73,7 +75,7 @@ class Folder:
             await self._policies.refresh()
         entries, faulty = await _decoded({stream: held for stream, held in newer.items() if stream not in waiting})
         dockets, unfit = await self._folded(entries, end)
-        rows, unshown = await self._rows(dockets)
+        rows, unshown = await self._rows(await self._before([*faulty, *unfit], dockets))
         return Moved(rows, [*faulty, *unfit, *unshown], notices)
 
     async def whole(self, streams: Iterable[UUID], end: int) -> Moved:
@@ -94,10 +96,8 @@ class Folder:
         dockets: list[Docket] = []
         parked: list[Parked] = []
         await self._whole(set(newer), end, dockets, parked, newer)
-        for one in tuple(parked):
-            await self._whole({one.case_id}, one.position - 1, dockets, [])
-        first = {found: docket for docket in dockets if (found := _first(docket)) in newer}
-        rows, unshown = await self._rows(first.values())
+        dockets = await self._before(parked, dockets)
+        rows, unshown = await self._rows([docket for docket in dockets if _first(docket) in newer])
         return Moved(rows, [one for one in (*parked, *unshown) if one.case_id in newer], notices)
 
     async def together(self, streams: Iterable[UUID], end: int) -> Moved:
@@ -107,6 +107,14 @@ class Folder:
         await self._whole(set(streams), end, dockets, parked)
         rows, unshown = await self._rows(dockets)
         return Moved(rows, [*parked, *unshown], ())
+
+    async def _before(self, parked: Sequence[Parked], dockets: list[Docket]) -> list[Docket]:
+        """The dockets, and those of parked cases as they were before what cannot be applied; each case once."""
+        found = list(dockets)
+        for one in parked:
+            if one.fault != JOINED:
+                await self._whole({one.case_id}, one.position - 1, found, [])
+        return found if len(found) == len(dockets) else _latest(found)
 
     async def _folded(self, entries: Mapping[UUID, list[Entry]], end: int) -> tuple[list[Docket], list[Parked]]:
         """The dockets that the entries moved: a step further where each comes last, else folded anew."""
@@ -166,7 +174,7 @@ class Folder:
             if broken.isdisjoint(group):
                 dockets.extend(self._fold_files([group], parked))
             else:
-                parked.extend(_with(held[-1], "merged with a parked case") for held in group.values() if held)
+                parked.extend(_with(held[-1], JOINED) for held in group.values() if held)
             await asyncio.sleep(0)
 
     def _fold_files(self, groups: Iterable[Files], parked: list[Parked]) -> list[Docket]:
@@ -217,6 +225,17 @@ class Folder:
 def _first(docket: Docket) -> UUID:
     """The stream under which a docket is built: the smallest one that exists."""
     return min(case_id for case_id, case in docket.items() if case.version)
+
+
+def _latest(dockets: Iterable[Docket]) -> list[Docket]:
+    """Of dockets that share a case the one that knows most."""
+    found: list[Docket] = []
+    seen: set[UUID] = set()
+    for docket in sorted(dockets, key=lambda one: max(case.position for case in one.values()), reverse=True):
+        if seen.isdisjoint(docket):
+            found.append(docket)
+            seen.update(docket)
+    return found
 
 
 def told(fault: Exception) -> str:
