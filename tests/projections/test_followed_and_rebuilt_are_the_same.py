@@ -157,21 +157,30 @@ async def test_a_leader_that_is_behind_when_the_views_swap_folds_anew(
     await store(services.url, records[:third])
     async with following(services) as follower:
         await reached(services.url, third)
-        held = asyncio.Event()
-        after = services.log.read.after
+        blind, after = [True], services.log.read.after
 
-        async def waiting(position: int, limit: int = 1000) -> list[Record]:
+        async def looking(position: int, limit: int = 1000) -> list[Record]:
             # The leader sees nothing of what is appended until the views have swapped.
-            if limit == 20:
-                await held.wait()
-            return await after(position, limit)
+            return [] if blind[0] and limit == 20 else await after(position, limit)
 
-        monkeypatch.setattr(services.log.read, "after", waiting)
+        monkeypatch.setattr(services.log.read, "after", looking)
         await asyncio.sleep(0.6)
         await store(services.url, records[third : 2 * third])
         await rebuilt(services)
-        held.set()
+        await asyncio.sleep(1)
+        blind[0] = False
         await store(services.url, records[2 * third :])
         await reached(services.url, len(records))
         assert follower.leads
         assert await differences(services) == []
+
+
+async def test_the_views_never_go_back(services: Services, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = await some_histories(services, seed, 2, monkeypatch)
+    await store(services.url, records)
+    async with following(services):
+        await reached(services.url, len(records))
+    async with building.alone(services.url) as connection:
+        await building.begin(connection, restart=True)
+        assert not await building.swap(connection, View(2, 0))
+        assert await checkpoint.live(connection) == View(1, len(records))
