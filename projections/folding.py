@@ -4,38 +4,25 @@ A case with an action that cannot be applied is parked, alone: whatever its faul
 """
 
 import asyncio
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 from uuid import UUID
 
+from projections.decoding import TURN, Parked, by_stream, decoded, told
 from projections.grams import Grams
 from projections.rows import CaseRows, Row, Sealed, rows_of
-from services.casebook import entry_of
 from services.docket import Docket, Entry, Files, advanced, comes_last, fold, groups, linked_streams
-from services.event_log import EventLog, Record, Unavailable
-from services.events import ACTIONS, KINDS, DutyMissed, UnknownEvent, decode
+from services.event_log import EventLog, Record
+from services.events import ACTIONS
 from services.policies import PolicyBook
 from services.vault import Vault
 
-# Seconds of folding after which others have a turn.
-_TURN = 0.005
 # What is wrong with a case that is only shown together with one that cannot be applied.
 JOINED = "merged with a parked case"
 
 FoundRows = tuple[CaseRows, list[int]]
-
-
-class Parked(NamedTuple):
-    """A case that cannot be shown as it is: the position of what could not be applied, and what went wrong."""
-
-    case_id: UUID
-    region: str
-    position: int
-    fault: str
 
 
 class Moved(NamedTuple):
@@ -44,10 +31,6 @@ class Moved(NamedTuple):
     rows: Sequence[FoundRows]
     parked: Sequence[Parked]
     notices: Sequence[Row]
-
-
-class NewerRelease(Exception):
-    """The ledger holds what only a newer release understands: another process has to follow."""
 
 
 class Folder:
@@ -70,10 +53,10 @@ class Folder:
     async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
         """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
         end, waiting = records[-1].position, frozenset(parked)
-        newer, notices = _sorted(records)
+        newer, notices = by_stream(records)
         if any(record.name not in ACTIONS for record in records):
             await self._policies.refresh()
-        entries, faulty = await _decoded({stream: held for stream, held in newer.items() if stream not in waiting})
+        entries, faulty = await decoded({stream: held for stream, held in newer.items() if stream not in waiting})
         dockets, unfit = await self._folded(entries, end)
         rows, unshown = await self._rows(await self._before([*faulty, *unfit], dockets))
         return Moved(rows, [*faulty, *unfit, *unshown], notices)
@@ -92,7 +75,7 @@ class Folder:
 
         A case with what cannot be applied shows what it was before that.
         """
-        newer, notices = _sorted(records)
+        newer, notices = by_stream(records)
         dockets: list[Docket] = []
         parked: list[Parked] = []
         await self._whole(set(newer), end, dockets, parked, newer)
@@ -135,7 +118,7 @@ class Folder:
                 continue
             for member in moved:
                 self._dockets[member] = dockets[member] = moved
-            if perf_counter() - turn > _TURN:
+            if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
         broken = {one.case_id for one in parked}
@@ -163,8 +146,8 @@ class Folder:
         while wanted:
             newer, given = given, None
             if newer is None:
-                newer, _ = _sorted(await self._log.read.histories_until(list(wanted), end))
-            entries, faulty = await _decoded(newer)
+                newer, _ = by_stream(await self._log.read.histories_until(list(wanted), end))
+            entries, faulty = await decoded(newer)
             parked.extend(faulty)
             broken.update(one.case_id for one in faulty)
             files.update(entries)
@@ -205,7 +188,7 @@ class Folder:
                 rows.extend(rows_of(docket))
             except Exception as fault:
                 parked.extend(Parked(case.case_id, case.region, case.position, told(fault)) for case in docket.values())
-            if perf_counter() - turn > _TURN:
+            if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
         return [(one, grams) for one, grams in zip(rows, await self._grams_of(rows), strict=True)], parked
@@ -236,55 +219,6 @@ def _latest(dockets: Iterable[Docket]) -> list[Docket]:
             found.append(docket)
             seen.update(docket)
     return found
-
-
-def told(fault: Exception) -> str:
-    """What went wrong and where, never the fault's text, which may quote what was said."""
-    frame = traceback.extract_tb(fault.__traceback__)[-1]
-    return f"{type(fault).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-
-
-def _sorted(records: Sequence[Record]) -> tuple[dict[UUID, list[Record]], list[Row]]:
-    """Records of cases by stream, and notices; raises `NewerRelease` at what is not known here."""
-    newer: dict[UUID, list[Record]] = {}
-    notices: list[Row] = []
-    for record in records:
-        kind = KINDS.get(record.name)
-        if kind is None or record.schema > kind.schema:
-            raise NewerRelease(f"{record.name} {record.schema} at {record.position}")
-        if record.name in ACTIONS:
-            newer.setdefault(record.stream, []).append(record)
-        elif kind is DutyMissed:
-            notices.append(noticed(record))
-    return newer, notices
-
-
-def noticed(record: Record) -> Row:
-    """The row of a notice."""
-    said = decode(record.name, record.schema, record.body)
-    assert isinstance(said, DutyMissed)
-    return (said.notice_id, record.region, record.version, record.position, said.case_id)
-
-
-async def _decoded(newer: Mapping[UUID, list[Record]]) -> tuple[dict[UUID, list[Entry]], list[Parked]]:
-    entries: dict[UUID, list[Entry]] = {}
-    parked: list[Parked] = []
-    turn = perf_counter()
-    for stream, records in newer.items():
-        at = records[0]
-        try:
-            held = []
-            for at in records:
-                held.append(entry_of(at))
-            entries[stream] = held
-        except (UnknownEvent, Unavailable):
-            raise
-        except Exception as fault:
-            parked.append(Parked(stream, at.region, at.position, told(fault)))
-        if perf_counter() - turn > _TURN:
-            await asyncio.sleep(0)
-            turn = perf_counter()
-    return entries, parked
 
 
 def _parked(fault: Exception, entry: Entry) -> Parked:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from intake_api import operating
 from intake_api.services import Services
-from projections import folding
+from projections import decoding
 from projections.standing import standing
 from services.casebook import entry_of
 from services.docket import Entry
@@ -87,7 +87,7 @@ def _mend(monkeypatch: pytest.MonkeyPatch, sound: Record) -> None:
             replace(sound, position=record.position, version=record.version) if record.body == _BROKEN else record
         )
 
-    monkeypatch.setattr(folding, "entry_of", mended)
+    monkeypatch.setattr(decoding, "entry_of", mended)
 
 
 async def _versions(url: str) -> dict[UUID, int]:
