@@ -19,6 +19,8 @@ from services.event_log import Connection, connect
 
 _SLOW = "-c statement_timeout=600000 -c idle_in_transaction_session_timeout=60000"
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# A page of streams is a walk down an index, not a sum over all of the ledger.
+_WALK = "SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off"
 _PAGE = 500
 _NIL = UUID(int=0)
 _STREAMS = """
@@ -114,6 +116,7 @@ async def _look(connection: Connection, behind: UUID, share: float) -> Look:
     await connection.execute(_BEGIN)
     view = await checkpoint.live(connection)
     parked = await checkpoint.waiting(connection, view.generation)
+    await connection.execute(_WALK)
     found = await connection.execute(_STREAMS, [behind, share, _PAGE], binary=True)
     streams = [row[0] for row in await found.fetchall()]
     rows = [await _held(connection, table, streams) for table in VIEWS[view.generation][:4]]

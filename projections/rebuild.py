@@ -28,7 +28,8 @@ _KEPT = 10_000
 _NEAR = 500
 # Seconds for which those that still look at the old generation are waited for.
 _PATIENCE = 10.0
-_SLOW = "-c statement_timeout=60000"
+# A page is a walk down an index, however large the ledger and whatever the planner thinks of it.
+_READING = "-c statement_timeout=60000 -c enable_seqscan=off -c enable_sort=off"
 # The sums are of all cases: no index helps.
 _SCAN = "SET LOCAL enable_seqscan = on"
 
@@ -76,7 +77,7 @@ class Rebuild:
         await folder.learn()
         writing: asyncio.Task[Build] | None = None
         async with (
-            await connect(self._url, _SLOW) as reading,
+            await connect(self._url, _READING) as reading,
             contextlib.aclosing(pages(reading, build.stream, build.until, self._page)) as found,
         ):
             try:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from msgspec.structs import replace
 from pytest import MonkeyPatch
 
 from intake_api.services import Services
@@ -20,7 +21,7 @@ from projections.rebuild import Rebuild
 from projections.tables import VIEWS
 from services.docket import Entry
 from services.event_log import Record, connect
-from services.events import encode
+from services.events import DutyMissed, encode
 from services.settings import Settings
 from tests.property.worlds import World, history
 
@@ -64,6 +65,21 @@ async def _record(services: Services, entry: Entry, position: int) -> Record:
         encode(sealed),
         b"",
     )
+
+
+def with_notices(records: Sequence[Record], every: int) -> list[Record]:
+    """The same, and now and then that a duty was missed, in a stream that is no case's."""
+    told: list[Record] = []
+    versions = count(1)
+    for number, record in enumerate(records):
+        told.append(replace(record, position=len(told) + 1))
+        if number % every == 0:
+            missed = DutyMissed(
+                notice_id=UUID(int=number), duty="respond", cycle=1, case_id=record.stream, due_at=record.recorded_at
+            )
+            place = {"position": len(told) + 1, "stream": UUID(int=_STREAMS - 1), "version": next(versions)}
+            told.append(replace(record, **place, name=missed.name, schema=missed.schema, body=encode(missed)))
+    return told
 
 
 async def store(url: str, records: Sequence[Record]) -> None:

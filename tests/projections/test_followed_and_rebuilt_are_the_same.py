@@ -23,6 +23,7 @@ from tests.projections.ledgers import (
     shown,
     some_histories,
     store,
+    with_notices,
 )
 from tests.property.worlds import SOAK
 
@@ -50,11 +51,11 @@ async def _followed(services: Services, records: list[Record], rng: Random) -> N
 async def test_followed_in_any_batches_each_twice_is_rebuilt_is_folded(
     services: Services, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = await some_histories(services, seed, 40 if SOAK else 12, monkeypatch)
+    records = with_notices(await some_histories(services, seed, 40 if SOAK else 12, monkeypatch), every=5)
     await store(services.url, records)
     await _followed(services, records, Random(seed))
     followed = await shown(services.url)
-    assert followed["cases"] and followed["duties"] and followed["counts"]
+    assert all(followed[name] for name in ("cases", "complaints", "duties", "grades", "counts", "notices"))
     assert await differences(services) == []
     await rebuilt(services, page=Random(seed).choice((1, 2, 7, 40, 1000)))
     assert await shown(services.url) == followed
