@@ -24,13 +24,13 @@ async def settled(call: Call, caller: Caller, job_id: UUID) -> Reply:
         raise Unavailable("the job failed")
     if job.result is not None:
         return _result(services, caller, job)
-    return Reply(202, _shown(job), [(b"location", f"/v1/jobs/{job_id}".encode()), _UNKEPT])
+    return Reply(202, job_body(job), [(b"location", f"/v1/jobs/{job_id}".encode()), _UNKEPT])
 
 
 async def get_job(call: Call) -> Reply:
     """How far a job has come; only who began it is told."""
     _, job = await _asked_job(call)
-    return Reply(200, _shown(job), [_UNKEPT])
+    return Reply(200, job_body(job), [_UNKEPT])
 
 
 async def get_job_result(call: Call) -> Reply:
@@ -72,6 +72,6 @@ async def _asked_job(call: Call) -> tuple[Caller, Job]:
     return caller, job
 
 
-def _shown(job: Job) -> bytes:
+def job_body(job: Job) -> bytes:
     done = f"/v1/jobs/{job.job_id}/result" if job.state == "done" else None
     return encode({"job_id": job.job_id, "state": job.state, "progress": job.progress, "result_url": done})

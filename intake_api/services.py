@@ -38,7 +38,7 @@ class Services:
     """One process's parts."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        self.settings = settings
+        self.settings, self.url = settings, url
         self.log = EventLog(url, settings.queue)
         self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
         self.policies = PolicyBook(self.log)
@@ -47,8 +47,7 @@ class Services:
         self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
         self.watch = Watch(url)
         self.grams = Grams(settings.key("ANJUAN_PHONE_KEY"))
-        folder = Folder(self.log, self.vault, self.policies, self.grams, self.cases.remembered)
-        self.follower = Follower(url, self.log, folder, self.watch.moved)
+        self.follower = Follower(url, self.log, self.folder(10_000), self.watch.moved)
         self.views = Views(url, self.watch, self.directory)
         self.ready = ReadyCases(self.vault, self.directory)
         self.streams = Streams(self.views, self.watch)
@@ -65,6 +64,12 @@ class Services:
         self.jobs = Jobs(self.log, self.now)
         self.deadlines = Deadlines()
         self.epoch = 1
+        # Whether a rebuild that was asked for here is under way.
+        self.rebuilding = False
+
+    def folder(self, kept: int) -> Folder:
+        """What folds the ledger for the views, remembering so many cases."""
+        return Folder(self.log, self.vault, self.policies, self.grams, self.cases.remembered, kept)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

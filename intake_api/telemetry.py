@@ -21,6 +21,10 @@ WAITING = Gauge("anjuan_appends_waiting", "Writes waiting for the appender")
 LOOKS = Gauge("anjuan_view_looks", "Looks into the views so far: kept answers cost none")
 STREAMS = Gauge("anjuan_streams", "Readers of /v1/stream")
 POSITION = Gauge("anjuan_ledger_position", "Last position that this process appended")
+LAG = Gauge("anjuan_views_lag_actions", "Actions that the views do not show yet")
+LAG_SECONDS = Gauge("anjuan_views_lag_seconds", "For how long the first of them has been waiting")
+PARKED = Gauge("anjuan_views_parked_cases", "Cases set aside because an action cannot be applied")
+LEADS = Gauge("anjuan_views_leading", "Whether this process moves the views")
 
 
 def configure_logs(level: str) -> None:

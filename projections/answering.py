@@ -54,10 +54,10 @@ def moving(view: View) -> list[str]:
     ]
 
 
-def summing(view: View) -> str:
-    """Count all answers."""
+def sums(view: View) -> str:
+    """What `answers` has to hold, as a query over the complaints and cases."""
     return (
-        f"INSERT INTO {view.answers.fullname} SELECT {_NAMES}, count(*) FROM (SELECT {_of('c')}, a.seconds"
+        f"SELECT {_NAMES}, count(*)::int4 AS answered FROM (SELECT {_of('c')}, a.seconds"
         f" FROM {view.complaints.fullname} AS a JOIN {view.cases.fullname} AS c USING (case_id)"
         f" WHERE a.seconds IS NOT NULL) AS one CROSS JOIN LATERAL (VALUES {_SLOTS}) AS kept (kept_by, value, slot)"
         f" GROUP BY {_NAMES} ORDER BY {_NAMES}"

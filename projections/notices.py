@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from projections import tables
-from projections.folding import told
+from projections.decoding import told
 from projections.tables import LATE
 from projections.views import Statement, Views, next_due
 from projections.watch import Watch

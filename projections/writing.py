@@ -43,12 +43,12 @@ class Writer:
     async def replace(self, rows: Sequence[FoundRows]) -> None:
         """Let the views hold exactly these rows of these cases. Doing it twice changes nothing."""
         if rows:
-            tables = zip(self._view[:5], _columns(rows), strict=True)
+            tables = zip(self._view[:5], rows_by_table(rows), strict=True)
             await self._connection.execute(self._replacing, [_as_json(table, held) for table, held in tables])
 
     async def add(self, rows: Sequence[FoundRows]) -> None:
         """Put in rows of cases of which nothing is there yet; the counts are summed up at the end (`count_all`)."""
-        for table, held in zip(self._view[:5], _columns(rows), strict=True):
+        for table, held in zip(self._view[:5], rows_by_table(rows), strict=True):
             await self._copy(table.fullname, table, held)
 
     async def count_all(self) -> None:
@@ -59,18 +59,19 @@ class Writer:
         )
         await self._connection.execute(f"TRUNCATE {self._view.counts.fullname}")
         await self._connection.execute(
-            f"INSERT INTO {self._view.counts.fullname} ({', '.join(COUNTED_BY)}, {_SUMS})"
-            f" SELECT {_GRAIN}, {', '.join(f'sum({name})' for name in COUNTED)}"
-            f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {self._view.cases.fullname}) AS own"
-            f" {_GRAINS} HAVING sum(opened) > 0"
+            f"INSERT INTO {self._view.counts.fullname} ({', '.join(COUNTED_BY)}, {_SUMS}) {sums(self._view)}"
         )
         await self._connection.execute(f"TRUNCATE {self._view.answers.fullname}")
-        await self._connection.execute(answering.summing(self._view))
+        await self._connection.execute(f"INSERT INTO {self._view.answers.fullname} {answering.sums(self._view)}")
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
         if notices:
             await self._connection.execute(self._noting, [list(column) for column in zip(*notices, strict=True)])
+
+    async def analyze(self) -> None:
+        """Let the planner know what is in the tables, as a freshly filled one needs."""
+        await self._connection.execute(f"ANALYZE {', '.join(table.fullname for table in self._view)}")
 
     async def empty(self) -> None:
         """Forget everything."""
@@ -87,7 +88,16 @@ class Writer:
                     await copy.write_row(row)
 
 
-def _columns(rows: Sequence[FoundRows]) -> tuple[Iterable[Row], ...]:
+def sums(view: View) -> str:
+    """What `counts` has to hold, as a query over the cases."""
+    return (
+        f"SELECT {_GRAIN}, {', '.join(f'sum({name})::int8 AS {name}' for name in COUNTED)}"
+        f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {view.cases.fullname}) AS own"
+        f" {_GRAINS} HAVING sum(opened) > 0"
+    )
+
+
+def rows_by_table(rows: Sequence[FoundRows]) -> tuple[Iterable[Row], ...]:
     """The rows of each table."""
     return (
         (held.case for held, _ in rows),
