@@ -172,6 +172,7 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
         property_services=("物业集团", "property services"),
         group=("集团", "group"),
     ),
+    "rebuild_state": _named(empty=("空", "empty"), building=("重建中", "building"), cancelled=("已取消", "cancelled")),
     "job_state": _named(running=("进行中", "running"), done=("已完成", "done"), failed=("失败", "failed")),
     "time_unit": _named(
         minutes=("分钟", "minutes"),
