@@ -89,11 +89,11 @@ class Folder:
 
     async def _folded(self, entries: Mapping[UUID, list[Entry]], end: int) -> tuple[list[Docket], list[Parked]]:
         """The dockets that the entries moved: a step further where each comes last, else folded anew."""
-        dockets: dict[UUID, Docket] = {}
         parked: list[Parked] = []
+        dockets = await self._begun(entries, parked)
         anew: set[UUID] = set()
         turn = perf_counter()
-        for stream, entry in _in_order(entries):
+        for stream, entry in _in_order({one: held for one, held in entries.items() if not _is_whole(held)}):
             known = self._dockets.get(stream)
             if stream in anew or known is None or not comes_last(known, entry.action.name, entry.at):
                 anew.update(known or (stream,))
@@ -105,7 +105,8 @@ class Folder:
                 anew.update(known)
                 continue
             for member in moved:
-                self._dockets[member] = dockets[member] = moved
+                dockets[member] = moved
+                self._keep(member, moved)
             if perf_counter() - turn > _TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
@@ -115,6 +116,18 @@ class Folder:
         if anew - broken:
             await self._whole(anew - broken, end, whole, parked)
         return [*found, *whole], parked
+
+    async def _begun(self, entries: Mapping[UUID, list[Entry]], parked: list[Parked]) -> dict[UUID, Docket]:
+        """Those of which all that was recorded is here: nothing has to be read."""
+        turn = perf_counter()
+        dockets: dict[UUID, Docket] = {}
+        for stream, held in entries.items():
+            if _is_whole(held):
+                dockets.update({stream: docket for docket in self._fold_files([{stream: held}], parked)})
+            if perf_counter() - turn > _TURN:
+                await asyncio.sleep(0)
+                turn = perf_counter()
+        return dockets
 
     async def _whole(self, streams: set[UUID], end: int, dockets: list[Docket], parked: list[Parked]) -> None:
         """Fold cases and those ever merged with them from all that was recorded up to the end."""
@@ -179,6 +192,11 @@ class Folder:
         while len(self._found_by) > self._kept:
             self._found_by.popitem(last=False)
         return found
+
+
+def _is_whole(entries: Sequence[Entry]) -> bool:
+    """From its opening on, and never merged with another case."""
+    return entries[0].version == 1 and not linked_streams(entries)
 
 
 def told(fault: Exception) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql
 
+from projections.packing import HEADER, TRAILER, packed, packers
 from projections.rows import CaseRows, Row
 from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
 from services.event_log import Connection
@@ -15,7 +15,6 @@ SESSION = (
     "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c synchronous_commit=off"
     " -c client_min_messages=error"
 )
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SUMS = ", ".join(COUNTED)
 # A void case counts for nothing, and neither as opened.
 _OWN_SUMS = ", ".join(("(status <> 'void')::int4 AS opened", *COUNTED[1:]))
@@ -34,13 +33,16 @@ class Writer:
         self._view: View = VIEWS[generation]
         self._replacing = [_replacing(table) for table in self._view[1:4]]
         self._upsert = _upsert(self._view.cases)
+        self._packers = {table.name: packers(table) for table in self._view[:4]}
         self._counting = _counting(self._view)
 
     async def prepare(self) -> None:
         """Make the session's own tables, which hold a batch on its way; needed for `replace`."""
         for table in self._view[:4]:
+            key = ", ".join(column.name for column in table.primary_key)
             await self._connection.execute(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname}) ON COMMIT DELETE ROWS"
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS next_{table.name} (LIKE {table.fullname}, PRIMARY KEY ({key}))"
+                f" ON COMMIT DELETE ROWS"
             )
 
     async def replace(self, rows: Sequence[tuple[CaseRows, list[int]]], again: bool = False) -> None:
@@ -84,14 +86,10 @@ class Writer:
         await self._connection.execute(f"TRUNCATE {', '.join(table.fullname for table in self._view)}")
 
     async def _copy(self, name: str, table: Table, rows: Iterable[Row]) -> None:
-        columns = list(table.columns)
-        types = [column.type.compile(_DIALECT).lower() for column in columns]
+        body = packed(self._packers[table.name], rows)
         async with self._connection.cursor() as cursor:
-            named = ", ".join(column.name for column in columns)
-            async with cursor.copy(f"COPY {name} ({named}) FROM STDIN (FORMAT binary)") as copy:
-                copy.set_types(types)
-                for row in rows:
-                    await copy.write_row(row)
+            async with cursor.copy(f"COPY {name} FROM STDIN (FORMAT binary)") as copy:
+                await copy.write(HEADER + body + TRAILER)
 
 
 def _columns(rows: Sequence[tuple[CaseRows, list[int]]]) -> tuple[Iterable[Row], ...]:
