@@ -33,7 +33,7 @@ class Services:
     """One process's parts."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        self.settings = settings
+        self.settings, self.url = settings, url
         self.log = EventLog(url, settings.queue)
         self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
         self.policies = PolicyBook(self.log)
@@ -42,9 +42,7 @@ class Services:
         self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
         self.watch = Watch(url)
         self.grams = Grams(settings.key("ANJUAN_PHONE_KEY"))
-        self.follower = Follower(
-            url, self.log, Folder(self.log, self.vault, self.policies, self.grams), self.watch.moved
-        )
+        self.follower = Follower(url, self.log, self.folder(10_000), self.watch.moved)
         self.views = Views(url, self.watch, self.directory)
         self.polled = Polled(self.watch, self.now)
         self.registrar = Registrar(self.log, self.vault, self.directory)
@@ -53,6 +51,10 @@ class Services:
         self.jobs = Jobs(self.log, self.now)
         self.deadlines = Deadlines()
         self.epoch = 1
+
+    def folder(self, kept: int) -> Folder:
+        """What folds the ledger for the views, remembering so many cases."""
+        return Folder(self.log, self.vault, self.policies, self.grams, kept)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -52,13 +52,18 @@ async def move(connection: Connection, view: View, position: int, alive: bool = 
 
     `alive`: as the generation that is read; else as one that is built.
     """
-    if alive:
-        row = await (await connection.execute(_LOCK)).fetchone()
-        if row is None or row[0] != view.generation:
-            raise Fenced
+    if alive and await locked(connection) != view.generation:
+        raise Fenced
     moved = await connection.execute(_MOVE, [position, datetime.now(UTC), view.generation, view.position])
     if moved.rowcount != 1:
         raise Fenced
+
+
+async def locked(connection: Connection) -> int:
+    """Which generation is read, and stays so until this transaction ends."""
+    row = await (await connection.execute(_LOCK)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def announce(connection: Connection, view: View) -> None:

@@ -61,6 +61,10 @@ class Folder:
         """Begin anew, as after another process has led."""
         self._dockets.clear()
 
+    async def learn(self) -> None:
+        """Know every version of the policy that is published by now."""
+        await self._policies.refresh()
+
     async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
         """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
         end, waiting = records[-1].position, frozenset(parked)
@@ -81,9 +85,26 @@ class Folder:
         rows, unshown = await self._rows(dockets)
         return Moved(rows, [*parked, *unshown], ())
 
-    async def files_of(self, files: Files, parked: list[Parked]) -> Moved:
-        """Fold groups of cases whose records are all there."""
-        dockets = self._fold_files([files], parked)
+    async def build(self, records: Sequence[Record], end: int) -> Moved:
+        """Fold streams whose records up to a position are all here, each docket where its smallest stream is met.
+
+        A case with what cannot be applied shows what it was before that.
+        """
+        newer, notices = _sorted(records)
+        dockets: list[Docket] = []
+        parked: list[Parked] = []
+        await self._whole(set(newer), end, dockets, parked, newer)
+        for one in tuple(parked):
+            await self._whole({one.case_id}, one.position - 1, dockets, [])
+        first = {found: docket for docket in dockets if (found := _first(docket)) in newer}
+        rows, unshown = await self._rows(first.values())
+        return Moved(rows, [one for one in (*parked, *unshown) if one.case_id in newer], notices)
+
+    async def together(self, streams: Iterable[UUID], end: int) -> Moved:
+        """Fold many cases, and those ever merged with them, from their beginning up to a position."""
+        dockets: list[Docket] = []
+        parked: list[Parked] = []
+        await self._whole(set(streams), end, dockets, parked)
         rows, unshown = await self._rows(dockets)
         return Moved(rows, [*parked, *unshown], ())
 
@@ -129,13 +150,25 @@ class Folder:
                 turn = perf_counter()
         return dockets
 
-    async def _whole(self, streams: set[UUID], end: int, dockets: list[Docket], parked: list[Parked]) -> None:
-        """Fold cases and those ever merged with them from all that was recorded up to the end."""
+    async def _whole(
+        self,
+        streams: set[UUID],
+        end: int,
+        dockets: list[Docket],
+        parked: list[Parked],
+        given: Mapping[UUID, list[Record]] | None = None,
+    ) -> None:
+        """Fold cases and those ever merged with them from all that was recorded up to the end.
+
+        `given`: the records of the first, if they are at hand.
+        """
         files: dict[UUID, list[Entry]] = {}
         wanted = set(streams)
         broken: set[UUID] = set()
         while wanted:
-            newer, _ = _sorted(await self._log.read.histories_until(list(wanted), end))
+            newer, given = given, None
+            if newer is None:
+                newer, _ = _sorted(await self._log.read.histories_until(list(wanted), end))
             entries, faulty = await _decoded(newer)
             parked.extend(faulty)
             broken.update(one.case_id for one in faulty)
@@ -197,6 +230,11 @@ class Folder:
 def _is_whole(entries: Sequence[Entry]) -> bool:
     """From its opening on, and never merged with another case."""
     return entries[0].version == 1 and not linked_streams(entries)
+
+
+def _first(docket: Docket) -> UUID:
+    """The stream under which a docket is built: the smallest one that exists."""
+    return min(case_id for case_id, case in docket.items() if case.version)
 
 
 def told(fault: Exception) -> str:

@@ -74,6 +74,7 @@ class Follower:
     async def _lead(self, connection: Connection) -> None:
         self.leads = True
         self._folder.forget()
+        await self._folder.learn()
         await connection.execute(_LEAD, [f"{socket.gethostname()}:{os.getpid()}"])
         view = await checkpoint.live(connection)
         writer = Writer(connection, view.generation)
@@ -82,6 +83,8 @@ class Follower:
             growing = self._log.read.growing
             now = await checkpoint.live(connection)
             if now.generation != view.generation:
+                # What is folded here is as old as the generation that was left.
+                self._folder.forget()
                 writer = Writer(connection, now.generation)
             view = now
             parked = await checkpoint.waiting(connection, view.generation)
@@ -107,19 +110,36 @@ class Follower:
         moved: Moved,
         freed: Iterable[UUID] = (),
     ) -> None:
-        after = View(view.generation, position)
-        for write in (together, apart):
-            try:
-                async with connection.transaction():
-                    await checkpoint.move(connection, view, position)
-                    await write(connection, writer, after, moved, freed)
+        self._moved(await step(connection, writer, view, position, moved, freed))
+
+
+async def step(
+    connection: Connection,
+    writer: Writer,
+    view: View,
+    position: int,
+    moved: Moved,
+    freed: Iterable[UUID] = (),
+    alive: bool = True,
+) -> View:
+    """Take a generation to a position, with what moved on the way, in one transaction; raises `Fenced`.
+
+    `alive`: it is the one that is read, and every process is told; else one that is built.
+    """
+    after = View(view.generation, position)
+    for write in (together, apart):
+        try:
+            async with connection.transaction():
+                await checkpoint.move(connection, view, position, alive)
+                await write(connection, writer, after, moved, freed)
+                if alive:
                     await checkpoint.announce(connection, after)
-                break
-            except REFUSED:
-                # One case's rows are refused: it is to be found, and the others to be written.
-                if write is apart:
-                    raise
-        self._moved(after)
+            break
+        except REFUSED:
+            # One case's rows are refused: it is to be found, and the others to be written.
+            if write is apart:
+                raise
+    return after
 
 
 async def together(

@@ -54,32 +54,32 @@ class Writer:
             return
         if again:
             await self._connection.execute(f"TRUNCATE {', '.join(f'next_{table.name}' for table in self._view[:4])}")
-        for table, held in zip(self._view[:4], _columns(rows), strict=True):
+        for table, held in zip(self._view[:4], rows_by_table(rows), strict=True):
             await self._copy(f"next_{table.name}", table, held)
         for statement in (*self._counting, self._upsert, *(one for pair in self._replacing for one in pair)):
             await self._connection.execute(statement)
 
     async def add(self, rows: Sequence[tuple[CaseRows, list[int]]]) -> None:
         """Put in rows of cases of which nothing is there yet; the counts are summed up at the end (`count_all`)."""
-        for table, held in zip(self._view[:4], _columns(rows), strict=True):
+        for table, held in zip(self._view[:4], rows_by_table(rows), strict=True):
             await self._copy(table.fullname, table, held)
 
     async def count_all(self) -> None:
         """Sum up all cases."""
-        await self._connection.execute(f"TRUNCATE {self._view.counts.fullname}")
-        await self._connection.execute(
-            f"INSERT INTO {self._view.counts.fullname} ({', '.join(COUNTED_BY)}, {_SUMS})"
-            f" SELECT {_GRAIN}, {', '.join(f'sum({name})' for name in COUNTED)}"
-            f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {self._view.cases.fullname}) AS own"
-            f" {_GRAINS} HAVING sum(opened) > 0"
-        )
+        counts = self._view.counts.fullname
+        await self._connection.execute(f"TRUNCATE {counts}")
+        await self._connection.execute(f"INSERT INTO {counts} ({', '.join(COUNTED_BY)}, {_SUMS}) {sums(self._view)}")
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
-        for row in notices:
-            await self._connection.execute(
-                f"INSERT INTO {self._view.notices.fullname} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING", row
-            )
+        if notices:
+            async with self._connection.cursor() as cursor:
+                insert = f"INSERT INTO {self._view.notices.fullname} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+                await cursor.executemany(insert, notices)
+
+    async def analyze(self) -> None:
+        """Let the planner know what is in the tables, as a freshly filled one needs."""
+        await self._connection.execute(f"ANALYZE {', '.join(table.fullname for table in self._view)}")
 
     async def empty(self) -> None:
         """Forget everything."""
@@ -92,7 +92,16 @@ class Writer:
                 await copy.write(HEADER + body + TRAILER)
 
 
-def _columns(rows: Sequence[tuple[CaseRows, list[int]]]) -> tuple[Iterable[Row], ...]:
+def sums(view: View) -> str:
+    """What `counts` has to hold, as a query over the cases."""
+    return (
+        f"SELECT {_GRAIN}, {', '.join(f'sum({name})::int8 AS {name}' for name in COUNTED)}"
+        f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {view.cases.fullname}) AS own"
+        f" {_GRAINS} HAVING sum(opened) > 0"
+    )
+
+
+def rows_by_table(rows: Sequence[tuple[CaseRows, list[int]]]) -> tuple[Iterable[Row], ...]:
     """The rows of each table."""
     return (
         ((*held.case, grams) for held, grams in rows),

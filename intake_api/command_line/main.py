@@ -3,52 +3,31 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-import psycopg
 import typer
 import uvicorn
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import ArgumentError, OperationalError
 
 from intake_api.access import Tokens
-from intake_api.command_line.database import TablesBehind, embedded, running_database
+from intake_api.command_line import views
+from intake_api.command_line.database import embedded, running_database
+from intake_api.command_line.explained import console, explained
 from intake_api.one_write import OneWrite
 from services.caller import ROLES, UNITS
-from services.embedded_postgres import EmbeddedPostgresError
 from services.migrations import migrate as migrate_database
-from services.settings import BadSetting, Settings
+from services.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="案卷 anjuan: a complaint ledger.")
 token = typer.Typer(no_args_is_help=True, help="Tokens of the service's own key.")
 app.add_typer(token, name="token")
 policy = typer.Typer(no_args_is_help=True, help="Versions of the regulation.")
 app.add_typer(policy, name="policy")
-console = Console(stderr=True)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Faults that a person can mend, as one line and exit code 2."""
-    try:
-        yield
-    except (BadSetting, EmbeddedPostgresError) as fault:
-        console.print(f"[red]{fault}[/red]")
-        raise typer.Exit(2) from None
-    except (psycopg.OperationalError, OperationalError):
-        console.print("[red]The database does not answer.[/red] See ANJUAN_DATABASE_URL")
-        raise typer.Exit(2) from None
-    except (psycopg.ProgrammingError, ArgumentError):
-        # Without its text, which may quote the URL and so a password.
-        console.print("[red]ANJUAN_DATABASE_URL is not the URL of a PostgreSQL database[/red]")
-        raise typer.Exit(2) from None
-    except TablesBehind:
-        console.print("[red]The database's tables are behind this release.[/red] Run: anjuan migrate")
-        raise typer.Exit(2) from None
+parked = typer.Typer(no_args_is_help=True, help="Cases that the views set aside.")
+app.add_typer(parked, name="parked")
+views.register(app, parked)
 
 
 @app.command()

@@ -1,0 +1,35 @@
+"""Faults that a person can mend, told in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import typer
+from rich.console import Console
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from intake_api.command_line.database import TablesBehind
+from services.embedded_postgres import EmbeddedPostgresError
+from services.settings import BadSetting
+
+console = Console(stderr=True)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Faults that a person can mend, as one line and exit code 2."""
+    try:
+        yield
+    except (BadSetting, EmbeddedPostgresError) as fault:
+        console.print(f"[red]{fault}[/red]")
+        raise typer.Exit(2) from None
+    except (psycopg.OperationalError, OperationalError):
+        console.print("[red]The database does not answer.[/red] See ANJUAN_DATABASE_URL")
+        raise typer.Exit(2) from None
+    except (psycopg.ProgrammingError, ArgumentError):
+        # Without its text, which may quote the URL and so a password.
+        console.print("[red]ANJUAN_DATABASE_URL is not the URL of a PostgreSQL database[/red]")
+        raise typer.Exit(2) from None
+    except TablesBehind:
+        console.print("[red]The database's tables are behind this release.[/red] Run: anjuan migrate")
+        raise typer.Exit(2) from None

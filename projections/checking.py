@@ -1,0 +1,153 @@
+"""Whether the views say what a fresh fold says, while everybody goes on.
+
+Page by page of streams: the rows and the position that they reflect are read in one snapshot, the streams are folded up
+to that position, and every column is compared. Each page has a snapshot of its own, so a long check holds nothing up.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Table
+
+from projections import checkpoint
+from projections.checkpoint import View
+from projections.folding import Folder
+from projections.tables import COUNTED_BY, VIEWS
+from projections.writing import rows_by_table, sums
+from services.event_log import Connection, connect
+
+_SLOW = "-c statement_timeout=600000 -c idle_in_transaction_session_timeout=60000"
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_PAGE = 500
+_NIL = UUID(int=0)
+_STREAMS = """
+SELECT stream FROM (SELECT DISTINCT stream FROM events WHERE stream > %b ORDER BY stream) AS each
+WHERE random() < %b ORDER BY stream LIMIT %b
+"""
+_STRANGERS = """
+SELECT DISTINCT case_id FROM {table} AS held WHERE NOT EXISTS (SELECT FROM events WHERE stream = held.case_id)
+"""
+
+Key = tuple[object, ...]
+Rows = Mapping[Key, Sequence[object]]
+
+
+class Difference(NamedTuple):
+    """Where a view is wrong: the table, the row's key, and which column; "" for a row that is missing or too many."""
+
+    table: str
+    key: Key
+    column: str
+    said: str
+
+
+class Look(NamedTuple):
+    """Some streams, and what the live generation holds of them, at one instant."""
+
+    view: View
+    streams: Sequence[UUID]
+    parked: frozenset[UUID]
+    rows: Sequence[Rows]
+
+
+class Checker:
+    """One check. `folder` keeps nothing that matters here."""
+
+    def __init__(self, url: str, folder: Folder, share: float = 1.0) -> None:
+        self._url, self._folder, self._share = url, folder, share
+        self.compared = 0
+
+    async def differences(self) -> AsyncGenerator[Difference, None]:
+        """All that is found; parked cases are known to be wrong and left out."""
+        await self._folder.learn()
+        async with await connect(self._url, _SLOW) as connection:
+            behind = _NIL
+            while True:
+                look = await _look(connection, behind, self._share)
+                if not look.streams:
+                    break
+                behind = look.streams[-1]
+                for found in await self._compare(look):
+                    yield found
+            for found in [*await _strangers(connection), *await _counts(connection)]:
+                yield found
+
+    async def _compare(self, look: Look) -> list[Difference]:
+        asked = [stream for stream in look.streams if stream not in look.parked]
+        moved = await self._folder.together(asked, look.view.position)
+        of = frozenset(asked)
+        due = rows_by_table([one for one in moved.rows if one[0].case_id in of])
+        self.compared += sum(len(rows) for rows in look.rows)
+        found = [
+            Difference("cases", (one.case_id,), "", f"cannot be folded: {one.fault}")
+            for one in moved.parked
+            if one.case_id in of and not _only_joined(one.fault)
+        ]
+        unfit = {one.case_id for one in moved.parked}
+        for table, expected, held in zip(VIEWS[look.view.generation][:4], due, look.rows, strict=True):
+            place = table.columns.keys().index("case_id")
+            rows = {key: row for key, row in held.items() if row[place] in of and row[place] not in unfit}
+            found.extend(differing(table, _keyed(table, expected), rows))
+        return found
+
+
+def differing(table: Table, expected: Rows, held: Rows) -> Iterator[Difference]:
+    """What differs between what a table should hold and what it does."""
+    for key in expected.keys() - held.keys():
+        yield Difference(table.name, key, "", "is missing")
+    for key in held.keys() - expected.keys():
+        yield Difference(table.name, key, "", "should not be there")
+    for key in expected.keys() & held.keys():
+        for column, one, other in zip(table.columns.keys(), expected[key], held[key], strict=True):
+            if one != other:
+                yield Difference(table.name, key, column, "differs")
+
+
+def _only_joined(fault: str) -> bool:
+    return fault.startswith("merged with")
+
+
+def _keyed(table: Table, rows: Iterable[Sequence[object]]) -> Rows:
+    names = table.columns.keys()
+    places = [names.index(column.name) for column in table.primary_key]
+    return {tuple(row[place] for place in places): row for row in rows}
+
+
+async def _look(connection: Connection, behind: UUID, share: float) -> Look:
+    await connection.execute(_BEGIN)
+    view = await checkpoint.live(connection)
+    parked = await checkpoint.waiting(connection, view.generation)
+    found = await connection.execute(_STREAMS, [behind, share, _PAGE], binary=True)
+    streams = [row[0] for row in await found.fetchall()]
+    rows = [await _held(connection, table, streams) for table in VIEWS[view.generation][:4]]
+    await connection.execute("COMMIT")
+    return Look(view, streams, frozenset(parked), rows)
+
+
+async def _held(connection: Connection, table: Table, streams: Sequence[UUID]) -> Rows:
+    names = ", ".join(table.columns.keys())
+    asked = f"SELECT {names} FROM {table.fullname} WHERE case_id = ANY(%b::uuid[])"
+    return _keyed(table, await (await connection.execute(asked, [list(streams)], binary=True)).fetchall())
+
+
+async def _strangers(connection: Connection) -> list[Difference]:
+    """Rows of cases that the ledger does not know."""
+    found = []
+    view = await checkpoint.live(connection)
+    for table in VIEWS[view.generation][:4]:
+        rows = await connection.execute(_STRANGERS.format(table=table.fullname))
+        found += [Difference(table.name, row, "", "is of no case") for row in await rows.fetchall()]
+    return found
+
+
+async def _counts(connection: Connection) -> list[Difference]:
+    """The sums that are kept, against those of the cases as they stand, at one instant."""
+    await connection.execute(_BEGIN)
+    view = VIEWS[(await checkpoint.live(connection)).generation]
+    names = ", ".join(view.counts.columns.keys())
+    held = await (await connection.execute(f"SELECT {names} FROM {view.counts.fullname}")).fetchall()
+    due = await (await connection.execute(sums(view))).fetchall()
+    await connection.execute("COMMIT")
+    assert names.startswith(", ".join(COUNTED_BY))
+    return list(differing(view.counts, _keyed(view.counts, due), _keyed(view.counts, held)))
