@@ -144,7 +144,7 @@ class Folder:
         dockets: dict[UUID, Docket] = {}
         for stream, held in entries.items():
             if _is_whole(held):
-                dockets.update({stream: docket for docket in self._fold_files([{stream: held}], parked)})
+                dockets.update((stream, docket) for docket in self._fold_files([{stream: held}], parked))
             if perf_counter() - turn > _TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()

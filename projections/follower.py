@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -35,6 +36,15 @@ REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
 # So many actions at once beside an API in the same process, and in one of its own.
 IN_COMPANY = 500
 ALONE = 10_000
+
+
+class Batch(NamedTuple):
+    """Folded records up to a position; `without` the cases that are parked. `is_full`: more may be there."""
+
+    moved: Moved
+    position: int
+    is_full: bool
+    without: frozenset[UUID]
 
 
 class Follower:
@@ -79,27 +89,45 @@ class Follower:
         view = await checkpoint.live(connection)
         writer = Writer(connection, view.generation)
         await writer.prepare()
+        ahead: Batch | None = None
         while True:
             growing = self._log.read.growing
             now = await checkpoint.live(connection)
-            if now.generation != view.generation:
-                # What is folded here is as old as the generation that was left.
+            parked = await checkpoint.waiting(connection, now.generation)
+            again = [case_id for case_id, state in parked.items() if state == "retry"]
+            if now.generation != view.generation or (ahead and (again or ahead.without != parked.keys())):
+                # What is folded here is as old as the generation that was left, or lacks a case that was freed.
                 self._folder.forget()
+                ahead = None
                 writer = Writer(connection, now.generation)
             view = now
-            parked = await checkpoint.waiting(connection, view.generation)
-            again = [case_id for case_id, state in parked.items() if state == "retry"]
             if again:
                 moved = await self._folder.whole(again, view.position)
                 await self._write(connection, writer, view, view.position, moved, again)
                 continue
-            records = await self._log.read.after(view.position, self._most)
-            if records:
-                moved = await self._folder.take(records, parked)
-                await self._write(connection, writer, view, records[-1].position, moved)
-            if len(records) < self._most:
+            batch = ahead or await self._folded(view.position, parked.keys())
+            ahead = await self._written(connection, writer, view, batch) if batch else None
+            if not ahead:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(growing.wait(), _BEAT / 2)
+
+    async def _folded(self, after: int, without: Collection[UUID]) -> Batch | None:
+        """What comes after a position, folded; None: nothing yet."""
+        records = await self._log.read.after(after, self._most)
+        if not records:
+            return None
+        moved = await self._folder.take(records, without)
+        return Batch(moved, records[-1].position, len(records) == self._most, frozenset(without))
+
+    async def _written(self, connection: Connection, writer: Writer, view: View, batch: Batch) -> Batch | None:
+        """Write a batch; meanwhile the next one is folded, if there is one."""
+        writing = asyncio.create_task(self._write(connection, writer, view, batch.position, batch.moved))
+        try:
+            if not batch.is_full:
+                return None
+            return await self._folded(batch.position, batch.without | {one.case_id for one in batch.moved.parked})
+        finally:
+            await writing
 
     async def _write(
         self,

@@ -87,9 +87,8 @@ class Writer:
 
     async def _copy(self, name: str, table: Table, rows: Iterable[Row]) -> None:
         body = packed(self._packers[table.name], rows)
-        async with self._connection.cursor() as cursor:
-            async with cursor.copy(f"COPY {name} FROM STDIN (FORMAT binary)") as copy:
-                await copy.write(HEADER + body + TRAILER)
+        async with self._connection.cursor() as cursor, cursor.copy(f"COPY {name} FROM STDIN (FORMAT binary)") as copy:
+            await copy.write(HEADER + body + TRAILER)
 
 
 def sums(view: View) -> str:
