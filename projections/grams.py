@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import pairwise
+from operator import add
 
 _REMEMBERED = 200_000
 # Of a longer word so many pairs narrow the search enough.
@@ -32,7 +33,7 @@ class Grams:
         for text in texts:
             said = plain(text)
             found.update(said)
-            found.update(map("".join, pairwise(said)))
+            found.update(map(add, said, said[1:]))
         return sorted({*map(self._hashes.__getitem__, found)})
 
     def asked(self, word: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 
 class Load(NamedTuple):
-    """One run: answers a second, seconds of each answer sorted, and how many were not 2xx."""
+    """One run: answers a second, seconds of each answer sorted, and how many were neither 2xx nor 304."""
 
     per_second: float
     seconds: list[float]
@@ -43,12 +43,12 @@ class _Caller(asyncio.Protocol):
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return
-        at = self._buffer.find(b"content-length: ")
-        length = int(self._buffer[at + 16 : self._buffer.find(b"\r", at)])
+        at = self._buffer.find(b"content-length: ", 0, end)
+        length = int(self._buffer[at + 16 : self._buffer.find(b"\r", at)]) if at > 0 else 0
         if len(self._buffer) < end + 4 + length:
             return
         self.seconds.append(time.perf_counter() - self._began)
-        if not self._buffer.startswith(b"HTTP/1.1 2"):
+        if not self._buffer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 304 ")):
             self.refused += 1
         self._buffer = b""
         self._next()
@@ -62,6 +62,11 @@ def request(port: int, path: str, body: bytes, *headers: str) -> bytes:
     """One POST as bytes."""
     lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def got(port: int, path: str, *headers: str) -> bytes:
+    """One GET as bytes."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers, "", ""]).encode()
 
 
 async def run(port: int, callers: list[Callable[[], bytes]], seconds: float) -> Load:

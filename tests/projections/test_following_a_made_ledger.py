@@ -1,0 +1,79 @@
+"""The follower over a ledger like years of work: batches folded ahead end in the rows of folding everything once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from projections.folding import Folder
+from projections.follower import Follower
+from projections.grams import Grams
+from projections.tables import VIEWS
+from projections.writing import Writer
+from services.event_log import EventLog, connect
+from services.policies import PolicyBook
+from services.vault import Vault
+from tests.bench.ledger import Order, made
+
+pytestmark = pytest.mark.anyio
+
+_MASTER, _PHONES = b"m" * 32, b"p" * 32
+_ORDER = Order(actions=2_500, cases=375, until=datetime(2026, 11, 1, tzinfo=UTC), seed=3)
+
+
+@asynccontextmanager
+async def _folding(url: str) -> AsyncIterator[tuple[EventLog, Folder]]:
+    async with EventLog(url) as log:
+        vault = Vault(_MASTER, _PHONES, log.read.keys)
+        yield log, Folder(log, vault, PolicyBook(log), Grams(_PHONES))
+
+
+async def _follow(url: str, most: int) -> int:
+    """Let a follower come to the end of the ledger."""
+    async with _folding(url) as (log, folder):
+        end = (await log.read.head()).position
+        arrived = asyncio.Event()
+        follower = Follower(url, log, folder, lambda view: arrived.set() if view.position == end else None, most)
+        following = asyncio.create_task(follower.run())
+        await asyncio.wait_for(arrived.wait(), 60)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        return end
+
+
+def _held(url: str, generation: int) -> dict[str, set[Any]]:
+    """All rows; `position` of a case is that of the last action of its docket, whatever the batches were."""
+    with psycopg.connect(url) as connection:
+        return {
+            table.name: {
+                tuple(map(str, row)) for row in connection.execute(f"SELECT * FROM {table.fullname}").fetchall()
+            }
+            for table in VIEWS[generation][:5]
+        }
+
+
+async def _folded_once(url: str, generation: int, twice: bool = False) -> None:
+    async with _folding(url) as (log, folder), await connect(url) as connection:
+        end = (await log.read.head()).position
+        with psycopg.connect(url) as own:
+            streams = [stream for (stream,) in own.execute("SELECT stream FROM case_ids")]
+        moved = await folder.together(streams, end)
+        writer = Writer(connection, generation)
+        await writer.prepare()
+        for _ in range(2 if twice else 1):
+            async with connection.transaction():
+                await writer.replace(moved.rows)
+
+
+@pytest.mark.parametrize("most", [37, 500, 10_000])
+async def test_batches_of_any_size_end_in_the_same_rows(database_url: str, most: int) -> None:
+    made(_ORDER, database_url, _MASTER, _PHONES)
+    await _follow(database_url, most)
+    await _folded_once(database_url, 2, twice=True)
+    followed, folded = _held(database_url, 1), _held(database_url, 2)
+    assert len(followed["cases"]) > 300 and followed["counts"]
+    assert followed == folded
