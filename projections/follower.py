@@ -165,6 +165,7 @@ async def step(
             break
         except REFUSED:
             # One case's rows are refused: it is to be found, and the others to be written.
+            writer.forget()
             if write is apart:
                 raise
     return after
@@ -187,6 +188,7 @@ async def apart(connection: Connection, writer: Writer, view: View, moved: Moved
             async with connection.transaction():
                 await writer.replace([one], again=True)
         except REFUSED as fault:
+            writer.forget()
             refused = Parked(one[0].case_id, one[0].region, view.position, type(fault).__name__)
             await _set_aside(connection, view, [refused])
     await writer.note(moved.notices)

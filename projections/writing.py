@@ -7,6 +7,7 @@ from sqlalchemy import Table
 from projections.packing import HEADER, TRAILER, packed, packers
 from projections.rows import CaseRows, Row
 from projections.tables import COUNTED, COUNTED_BY, VIEWS, View
+from projections.written import Written
 from services.event_log import Connection
 
 # Probes by index whatever the planner thinks of a temporary table; the views' rows are rebuilt from the ledger, so
@@ -35,6 +36,11 @@ class Writer:
         self._upsert = _upsert(self._view.cases)
         self._packers = {table.name: packers(table) for table in self._view[:4]}
         self._counting = _counting(self._view)
+        self._written = Written()
+
+    def forget(self) -> None:
+        """The transaction in which something was replaced is undone, or another process may have written since."""
+        self._written.forget()
 
     async def prepare(self) -> None:
         """Make the session's own tables, which hold a batch on its way; needed for `replace`."""
@@ -54,10 +60,20 @@ class Writer:
             return
         if again:
             await self._connection.execute(f"TRUNCATE {', '.join(f'next_{table.name}' for table in self._view[:4])}")
-        for table, held in zip(self._view[:4], rows_by_table(rows), strict=True):
+        lean = self._written.less(rows)
+        for table, held in zip(self._view[:4], rows_by_table(lean.rows), strict=True):
             await self._copy(f"next_{table.name}", table, held)
-        for statement in (*self._counting, self._upsert, *(one for pair in self._replacing for one in pair)):
-            await self._connection.execute(statement)
+        async with self._connection.pipeline():
+            for statement in (*self._counting, self._upsert):
+                await self._connection.execute(statement)
+            # Grades are few, and always written whole.
+            for (delete, upsert), known in zip(self._replacing, (lean.known, lean.known, []), strict=True):
+                await self._connection.execute(delete, [known])
+                await self._connection.execute(upsert)
+            for table, gone in ((self._view.complaints, lean.gone_complaints), (self._view.duties, lean.gone_duties)):
+                if gone:
+                    (key,) = table.primary_key
+                    await self._connection.execute(f"DELETE FROM {table.fullname} WHERE {key.name} = ANY(%b)", [gone])
 
     async def add(self, rows: Sequence[tuple[CaseRows, list[int]]]) -> None:
         """Put in rows of cases of which nothing is there yet; the counts are summed up at the end (`count_all`)."""
@@ -122,11 +138,11 @@ def _upsert(table: Table) -> str:
 
 
 def _replacing(table: Table) -> tuple[str, str]:
-    """Take away what is no longer there, then put in what is."""
+    """Take away what is no longer there, unless that is done by name, then put in what is."""
     same = " AND ".join(f"next.{column.name} = held.{column.name}" for column in table.primary_key)
     return (
         f"DELETE FROM {table.fullname} AS held USING next_cases AS moved WHERE held.case_id = moved.case_id"
-        f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})",
+        f" AND held.case_id <> ALL(%b::uuid[]) AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})",
         _upsert(table),
     )
 

@@ -33,8 +33,8 @@ _SECONDS = 2.0
 # Actions a second, engine and PostgreSQL on two cores.
 _TARGET = 12_000
 _NOTES = (
-    "catching up and rebuilding: `anjuan follow` and `anjuan rebuild` as processes of their own, from when they begin to"
-    " work; CPU: server = that process, database = PostgreSQL's backends",
+    "catching up and rebuilding: `anjuan follow` and `anjuan rebuild` as processes of their own, from when they begin"
+    " to work; CPU: server = that process, database = PostgreSQL's backends",
     "reading: one worker, 2 connections, each request another question, so that no kept answer helps;"
     " polling and a case against the empty GET: 32 connections",
 )

@@ -77,3 +77,24 @@ async def test_batches_of_any_size_end_in_the_same_rows(database_url: str, most:
     followed, folded = _held(database_url, 1), _held(database_url, 2)
     assert len(followed["cases"]) > 300 and followed["counts"]
     assert followed == folded
+
+
+async def test_what_a_large_case_no_longer_has_is_taken_away(database_url: str) -> None:
+    made(_ORDER, database_url, _MASTER, _PHONES)
+    async with _folding(database_url) as (log, folder), await connect(database_url) as connection:
+        end = (await log.read.head()).position
+        with psycopg.connect(database_url) as own:
+            streams = [stream for (stream,) in own.execute("SELECT stream FROM case_ids")]
+        moved = await folder.together(streams, end)
+        large, grams = max(moved.rows, key=lambda one: len(one[0].complaints))
+        assert len(large.complaints) > 10 and large.grades
+        writer = Writer(connection, 1)
+        await writer.prepare()
+        less = large._replace(complaints=large.complaints[1:], duties=large.duties[2:], grades=[])
+        for rows in (large, less):
+            async with connection.transaction():
+                await writer.replace([(rows, grams)])
+    held = _held(database_url, 1)
+    assert len(held["complaints"]) == len(less.complaints)
+    assert len(held["duties"]) == len(less.duties)
+    assert not held["grades"]
