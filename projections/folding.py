@@ -111,10 +111,11 @@ class Folder:
     async def _folded(self, entries: Mapping[UUID, list[Entry]], end: int) -> tuple[list[Docket], list[Parked]]:
         """The dockets that the entries moved: a step further where each comes last, else folded anew."""
         parked: list[Parked] = []
-        dockets = await self._begun(entries, parked)
+        whole_here = {stream: held for stream, held in entries.items() if _is_whole(held)}
+        dockets = await self._begun(whole_here, parked)
         anew: set[UUID] = set()
         turn = perf_counter()
-        for stream, entry in _in_order({one: held for one, held in entries.items() if not _is_whole(held)}):
+        for stream, entry in _in_order({one: held for one, held in entries.items() if one not in whole_here}):
             known = self._dockets.get(stream)
             if stream in anew or known is None or not comes_last(known, entry.action.name, entry.at):
                 anew.update(known or (stream,))
@@ -143,8 +144,7 @@ class Folder:
         turn = perf_counter()
         dockets: dict[UUID, Docket] = {}
         for stream, held in entries.items():
-            if _is_whole(held):
-                dockets.update((stream, docket) for docket in self._fold_files([{stream: held}], parked))
+            dockets.update((stream, docket) for docket in self._fold_files([{stream: held}], parked))
             if perf_counter() - turn > _TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
