@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system
+from intake_api import batch, case_lists, cases, directory, openapi, policies, queries, system, view_operation
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.parameters import listed
 from intake_api.services import Services
@@ -134,9 +134,19 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         ),
         _route("GET", "/v1/jobs/{job_id}", policies.get_job, "ShownJob", _READ),
         _route("GET", "/v1/jobs/{job_id}/result", policies.get_job_result, None, _READ),
+        _route("GET", "/v1/projections", view_operation.list_projections, "ProjectionPage", (200, 401, 403, 422, 503)),
+        _route(
+            "POST",
+            "/v1/projections/{name}/rebuild",
+            view_operation.rebuild_projection,
+            None,
+            (202, 401, 403, 404, 409, 422, 503),
+            extra={"parameters": []},
+        ),
         _route("GET", "/v1/problems", system.list_problems, None, (200,), open_to_all=True),
         _route("GET", "/livez", system.livez, None, (200,), open_to_all=True),
         _route("GET", "/readyz", system.readyz, None, (200, 503), open_to_all=True),
+        _route("GET", "/readyz/projections", view_operation.readyz_projections, None, (200, 503), open_to_all=True),
         _route("GET", "/openapi.json", system.openapi, None, (200,), open_to_all=True),
     ]
     if not settings.metrics_port:
@@ -195,6 +205,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         works = [
             _forget_old_answers(services),
             _watch_policies(services),
+            view_operation.measure(services),
             services.watch.run(),
             services.log.read.listen(),
         ]

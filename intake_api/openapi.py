@@ -509,6 +509,37 @@ class ShownJob(Shown):
     result_url: str | None
 
 
+class ShownRebuild(Shown):
+    """The generation that is not read: `progress` in percent while it is built or after that was cancelled."""
+
+    state: Literal["empty", "building", "cancelled"]
+    running: bool
+    progress: int | None
+
+
+class ShownProjection(Shown):
+    """How far the views have come. `lag_seconds`: how long the first action that they don't show has been waiting."""
+
+    name: str
+    generation: int
+    position: int
+    head: int
+    lag_actions: int
+    lag_seconds: float
+    leading: bool
+    leader: str | None
+    leading_since: Instant | None
+    parked: int
+    rebuild: ShownRebuild
+
+
+class ProjectionPage(Shown):
+    """All projections."""
+
+    items: list[ShownProjection]
+    next_cursor: None
+
+
 class RegionPage(Shown):
     """All regions."""
 
@@ -563,6 +594,7 @@ SHOWN = (
     PublishedPolicy,
     Impact,
     ShownJob,
+    ProjectionPage,
     Problem,
 )
 _REF = "#/components/schemas/{model}"

@@ -85,13 +85,13 @@ async def impact_of_policy(call: Call) -> Reply:
         raise Unavailable("the job failed")
     if job.result is not None:
         return Reply(200, job.result, [(b"cache-control", b"no-store")])
-    return Reply(202, _job(job), [(b"location", f"/v1/jobs/{job_id}".encode()), (b"cache-control", b"no-store")])
+    return Reply(202, job_body(job), [(b"location", f"/v1/jobs/{job_id}".encode()), (b"cache-control", b"no-store")])
 
 
 async def get_job(call: Call) -> Reply:
     """How far a job has come; only who began it is told."""
     job = await _asked_job(call)
-    return Reply(200, _job(job), [(b"cache-control", b"no-store")])
+    return Reply(200, job_body(job), [(b"cache-control", b"no-store")])
 
 
 async def get_job_result(call: Call) -> Reply:
@@ -113,7 +113,8 @@ async def _asked_job(call: Call) -> Job:
     return job
 
 
-def _job(job: Job) -> bytes:
+def job_body(job: Job) -> bytes:
+    """A job as it is told."""
     done = f"/v1/jobs/{job.job_id}/result" if job.state == "done" else None
     return encode({"job_id": job.job_id, "state": job.state, "progress": job.progress, "result_url": done})
 

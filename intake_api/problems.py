@@ -82,6 +82,8 @@ CODES: Mapping[str, Code] = {
     "projection_behind": Code(
         503, "列表尚未更新到所求位置, 请稍后重试", "The lists have not come to that position yet: try again shortly"
     ),
+    "rebuild_running": Code(409, "正在重建", "A rebuild is running already"),
+    "projections_not_ready": Code(503, "列表不可用或不是最新", "The lists are not fit to work with"),
     "unavailable": Code(
         503, "暂时无法确认结果, 请以同一 Idempotency-Key 重试", "No answer in time: the same key tells the outcome"
     ),

@@ -51,6 +51,8 @@ class Services:
         self.jobs = Jobs(self.log, self.now)
         self.deadlines = Deadlines()
         self.epoch = 1
+        # Whether a rebuild that was asked for here is under way.
+        self.rebuilding = False
 
     def folder(self, kept: int) -> Folder:
         """What folds the ledger for the views, remembering so many cases."""

@@ -19,6 +19,10 @@ SECONDS = Histogram(
 )
 WAITING = Gauge("anjuan_appends_waiting", "Writes waiting for the appender")
 POSITION = Gauge("anjuan_ledger_position", "Last position that this process appended")
+LAG = Gauge("anjuan_views_lag_actions", "Actions that the views do not show yet")
+LAG_SECONDS = Gauge("anjuan_views_lag_seconds", "For how long the first of them has been waiting")
+PARKED = Gauge("anjuan_views_parked_cases", "Cases set aside because an action cannot be applied")
+LEADS = Gauge("anjuan_views_leading", "Whether this process moves the views")
 
 
 def configure_logs(level: str) -> None:

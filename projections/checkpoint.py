@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from projections.folding import Parked
+from projections.decoding import Parked
 from services.event_log import Connection
 
 NAME = "cases"

@@ -4,36 +4,25 @@ A case with an action that cannot be applied is parked, alone: whatever its faul
 """
 
 import asyncio
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 from uuid import UUID
 
+from projections.decoding import TURN, Parked, by_stream, decoded, told
 from projections.grams import Grams
 from projections.rows import CaseRows, Row, Sealed, rows_of
-from services.casebook import entry_of
 from services.docket import Docket, Entry, Files, advanced, comes_last, fold, groups, linked_streams
-from services.event_log import EventLog, Record, Unavailable
-from services.events import ACTIONS, KINDS, DutyMissed, UnknownEvent, decode
+from services.event_log import EventLog, Record
+from services.events import ACTIONS
 from services.policies import PolicyBook
 from services.vault import Vault
 
-# Seconds of folding after which others have a turn.
-_TURN = 0.005
+# What is wrong with a case that is only shown together with one that cannot be applied.
+JOINED = "merged with a parked case"
 
 FoundRows = tuple[CaseRows, list[int]]
-
-
-class Parked(NamedTuple):
-    """A case that cannot be shown as it is: the position of what could not be applied, and what went wrong."""
-
-    case_id: UUID
-    region: str
-    position: int
-    fault: str
 
 
 class Moved(NamedTuple):
@@ -42,10 +31,6 @@ class Moved(NamedTuple):
     rows: Sequence[FoundRows]
     parked: Sequence[Parked]
     notices: Sequence[Row]
-
-
-class NewerRelease(Exception):
-    """The ledger holds what only a newer release understands: another process has to follow."""
 
 
 class Folder:
@@ -68,12 +53,12 @@ class Folder:
     async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
         """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
         end, waiting = records[-1].position, frozenset(parked)
-        newer, notices = _sorted(records)
+        newer, notices = by_stream(records)
         if any(record.name not in ACTIONS for record in records):
             await self._policies.refresh()
-        entries, faulty = await _decoded({stream: held for stream, held in newer.items() if stream not in waiting})
+        entries, faulty = await decoded({stream: held for stream, held in newer.items() if stream not in waiting})
         dockets, unfit = await self._folded(entries, end)
-        rows, unshown = await self._rows(dockets)
+        rows, unshown = await self._rows(await self._before([*faulty, *unfit], dockets))
         return Moved(rows, [*faulty, *unfit, *unshown], notices)
 
     async def whole(self, streams: Iterable[UUID], end: int) -> Moved:
@@ -90,14 +75,12 @@ class Folder:
 
         A case with what cannot be applied shows what it was before that.
         """
-        newer, notices = _sorted(records)
+        newer, notices = by_stream(records)
         dockets: list[Docket] = []
         parked: list[Parked] = []
         await self._whole(set(newer), end, dockets, parked, newer)
-        for one in tuple(parked):
-            await self._whole({one.case_id}, one.position - 1, dockets, [])
-        first = {found: docket for docket in dockets if (found := _first(docket)) in newer}
-        rows, unshown = await self._rows(first.values())
+        dockets = await self._before(parked, dockets)
+        rows, unshown = await self._rows([docket for docket in dockets if _first(docket) in newer])
         return Moved(rows, [one for one in (*parked, *unshown) if one.case_id in newer], notices)
 
     async def together(self, streams: Iterable[UUID], end: int) -> Moved:
@@ -107,6 +90,14 @@ class Folder:
         await self._whole(set(streams), end, dockets, parked)
         rows, unshown = await self._rows(dockets)
         return Moved(rows, [*parked, *unshown], ())
+
+    async def _before(self, parked: Sequence[Parked], dockets: list[Docket]) -> list[Docket]:
+        """The dockets, and those of parked cases as they were before what cannot be applied; each case once."""
+        found = list(dockets)
+        for one in parked:
+            if one.fault != JOINED:
+                await self._whole({one.case_id}, one.position - 1, found, [])
+        return found if len(found) == len(dockets) else _latest(found)
 
     async def _folded(self, entries: Mapping[UUID, list[Entry]], end: int) -> tuple[list[Docket], list[Parked]]:
         """The dockets that the entries moved: a step further where each comes last, else folded anew."""
@@ -129,7 +120,7 @@ class Folder:
             for member in moved:
                 dockets[member] = moved
                 self._keep(member, moved)
-            if perf_counter() - turn > _TURN:
+            if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
         broken = {one.case_id for one in parked}
@@ -145,7 +136,7 @@ class Folder:
         dockets: dict[UUID, Docket] = {}
         for stream, held in entries.items():
             dockets.update((stream, docket) for docket in self._fold_files([{stream: held}], parked))
-            if perf_counter() - turn > _TURN:
+            if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
         return dockets
@@ -168,8 +159,8 @@ class Folder:
         while wanted:
             newer, given = given, None
             if newer is None:
-                newer, _ = _sorted(await self._log.read.histories_until(list(wanted), end))
-            entries, faulty = await _decoded(newer)
+                newer, _ = by_stream(await self._log.read.histories_until(list(wanted), end))
+            entries, faulty = await decoded(newer)
             parked.extend(faulty)
             broken.update(one.case_id for one in faulty)
             files.update(entries)
@@ -179,7 +170,7 @@ class Folder:
             if broken.isdisjoint(group):
                 dockets.extend(self._fold_files([group], parked))
             else:
-                parked.extend(_with(held[-1], "merged with a parked case") for held in group.values() if held)
+                parked.extend(_with(held[-1], JOINED) for held in group.values() if held)
             await asyncio.sleep(0)
 
     def _fold_files(self, groups: Iterable[Files], parked: list[Parked]) -> list[Docket]:
@@ -210,7 +201,7 @@ class Folder:
                 rows.extend(rows_of(docket))
             except Exception as fault:
                 parked.extend(Parked(case.case_id, case.region, case.position, told(fault)) for case in docket.values())
-            if perf_counter() - turn > _TURN:
+            if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
         return [(one, grams) for one, grams in zip(rows, await self._grams_of(rows), strict=True)], parked
@@ -237,53 +228,15 @@ def _first(docket: Docket) -> UUID:
     return min(case_id for case_id, case in docket.items() if case.version)
 
 
-def told(fault: Exception) -> str:
-    """What went wrong and where, never the fault's text, which may quote what was said."""
-    frame = traceback.extract_tb(fault.__traceback__)[-1]
-    return f"{type(fault).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-
-
-def _sorted(records: Sequence[Record]) -> tuple[dict[UUID, list[Record]], list[Row]]:
-    """Records of cases by stream, and notices; raises `NewerRelease` at what is not known here."""
-    newer: dict[UUID, list[Record]] = {}
-    notices: list[Row] = []
-    for record in records:
-        kind = KINDS.get(record.name)
-        if kind is None or record.schema > kind.schema:
-            raise NewerRelease(f"{record.name} {record.schema} at {record.position}")
-        if record.name in ACTIONS:
-            newer.setdefault(record.stream, []).append(record)
-        elif kind is DutyMissed:
-            notices.append(noticed(record))
-    return newer, notices
-
-
-def noticed(record: Record) -> Row:
-    """The row of a notice."""
-    said = decode(record.name, record.schema, record.body)
-    assert isinstance(said, DutyMissed)
-    return (said.notice_id, record.region, record.version, record.position, said.case_id)
-
-
-async def _decoded(newer: Mapping[UUID, list[Record]]) -> tuple[dict[UUID, list[Entry]], list[Parked]]:
-    entries: dict[UUID, list[Entry]] = {}
-    parked: list[Parked] = []
-    turn = perf_counter()
-    for stream, records in newer.items():
-        at = records[0]
-        try:
-            held = []
-            for at in records:
-                held.append(entry_of(at))
-            entries[stream] = held
-        except (UnknownEvent, Unavailable):
-            raise
-        except Exception as fault:
-            parked.append(Parked(stream, at.region, at.position, told(fault)))
-        if perf_counter() - turn > _TURN:
-            await asyncio.sleep(0)
-            turn = perf_counter()
-    return entries, parked
+def _latest(dockets: Iterable[Docket]) -> list[Docket]:
+    """Of dockets that share a case the one that knows most."""
+    found: list[Docket] = []
+    seen: set[UUID] = set()
+    for docket in sorted(dockets, key=lambda one: max(case.position for case in one.values()), reverse=True):
+        if seen.isdisjoint(docket):
+            found.append(docket)
+            seen.update(docket)
+    return found
 
 
 def _parked(fault: Exception, entry: Entry) -> Parked:

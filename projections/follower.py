@@ -18,7 +18,8 @@ import structlog
 
 from projections import checkpoint
 from projections.checkpoint import Fenced, View
-from projections.folding import Folder, Moved, NewerRelease, Parked, told
+from projections.decoding import NewerRelease, Parked, told
+from projections.folding import Folder, Moved
 from projections.writing import SESSION, Writer
 from services.event_log import TRANSIENT, Connection, EventLog, Unavailable, connect
 

@@ -15,7 +15,8 @@ import psycopg
 from projections import building, checkpoint
 from projections.building import Build, Cancelled
 from projections.checkpoint import View
-from projections.folding import Folder, FoundRows, Moved, Parked
+from projections.decoding import Parked
+from projections.folding import Folder, FoundRows, Moved
 from projections.follower import ALONE, REFUSED, step
 from projections.pages import Page, pages
 from projections.writing import Writer

@@ -42,6 +42,8 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/policies/impact": UNSOUND,
     "GET /v1/jobs/{case}": NOBODY_S,
     "GET /v1/jobs/{case}/result": NOBODY_S,
+    "GET /v1/projections": (403, 403, 403, 200, 200),
+    "POST /v1/projections/others/rebuild": (403, 403, 403, 403, 404),
     "GET /v1/policies": ALL,
     "GET /v1/policies/V1.0": ALL,
     "GET /v1/regions": ALL,
@@ -76,6 +78,7 @@ def test_every_documented_endpoint_stands_in_the_table(house: House) -> None:
         "jobs/{case}": "jobs/{job_id}",
         "{case}": "{case_id}",
         "V1.0": "{version}",
+        "others": "{name}",
         "{region}-1": "{code}",
         "{region}": "{code}",
     }
