@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -23,6 +23,7 @@ from projections.folding import Folder, Moved
 from projections.writing import SESSION, Writer
 from services.event_log import TRANSIENT, Connection, EventLog, Unavailable, connect
 
+_T = TypeVar("_T")
 # Any number that nothing else locks.
 LOCK = 0x616E6A76
 # Below the ten seconds in which another process has to take over; beats come more often than twice in it.
@@ -103,10 +104,10 @@ class Follower:
                 writer = Writer(connection, now.generation)
             view = now
             if again:
-                moved = await self._folder.whole(again, view.position)
+                moved = await _beating(connection, self._folder.whole(again, view.position))
                 await self._write(connection, writer, view, view.position, moved, again)
                 continue
-            batch = ahead or await self._folded(view.position, parked.keys())
+            batch = ahead or await _beating(connection, self._folded(view.position, parked.keys()))
             ahead = await self._written(connection, writer, view, batch) if batch else None
             if not ahead:
                 with contextlib.suppress(TimeoutError):
@@ -122,13 +123,17 @@ class Follower:
 
     async def _written(self, connection: Connection, writer: Writer, view: View, batch: Batch) -> Batch | None:
         """Write a batch; meanwhile the next one is folded, if there is one."""
-        writing = asyncio.create_task(self._write(connection, writer, view, batch.position, batch.moved))
+        if not batch.is_full:
+            await self._write(connection, writer, view, batch.position, batch.moved)
+            return None
+        without = batch.without | {one.case_id for one in batch.moved.parked}
+        folding = asyncio.create_task(self._folded(batch.position, without))
         try:
-            if not batch.is_full:
-                return None
-            return await self._folded(batch.position, batch.without | {one.case_id for one in batch.moved.parked})
+            await self._write(connection, writer, view, batch.position, batch.moved)
+            return await _beating(connection, folding)
         finally:
-            await writing
+            folding.cancel()
+            await asyncio.gather(folding, return_exceptions=True)
 
     async def _write(
         self,
@@ -140,6 +145,18 @@ class Follower:
         freed: Iterable[UUID] = (),
     ) -> None:
         self._moved(await step(connection, writer, view, position, moved, freed))
+
+
+async def _beating(connection: Connection, work: Coroutine[Any, Any, _T] | asyncio.Task[_T]) -> _T:
+    """What comes of the work. A session that is idle for too long is taken for frozen, and folding may take long."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_BEAT))[0]:
+            await connection.execute("SELECT")
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def step(

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from projections.folding import Folder
+from projections.folding import Folder, Moved
 from projections.follower import Follower
 from projections.grams import Grams
 from projections.tables import VIEWS
@@ -98,3 +98,31 @@ async def test_what_a_large_case_no_longer_has_is_taken_away(database_url: str) 
     assert len(held["complaints"]) == len(less.complaints)
     assert len(held["duties"]) == len(less.duties)
     assert not held["grades"]
+
+
+class _Slow(Folder):
+    """Folds for longer than a session may be idle."""
+
+    async def take(self, *asked: Any) -> Moved:
+        await asyncio.sleep(6)
+        return await super().take(*asked)
+
+
+async def test_a_leader_that_folds_for_long_goes_on_leading(database_url: str) -> None:
+    made(_ORDER._replace(actions=300, cases=45), database_url, _MASTER, _PHONES)
+    async with _folding(database_url) as (log, folder):
+        folder.__class__ = _Slow
+        end = (await log.read.head()).position
+        led: list[bool] = []
+        arrived = asyncio.Event()
+        follower = Follower(
+            database_url, log, folder, lambda view: arrived.set() if view.position == end else None, 400
+        )
+        following = asyncio.create_task(follower.run())
+        async with asyncio.timeout(40):
+            while not arrived.is_set():
+                await asyncio.sleep(0.05)
+                led.append(follower.leads)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert all(led[led.index(True) :])
