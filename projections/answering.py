@@ -38,6 +38,11 @@ def moving(view: View) -> list[str]:
     return [
         f"one_answer AS (SELECT {_of('n')}, a.seconds, 1 AS answered FROM next_complaints AS a"
         " JOIN next_cases AS n USING (case_id) WHERE a.seconds IS NOT NULL"
+        # Of known cases the next complaints are only those that changed.
+        f" UNION ALL SELECT {_of('n')}, a.seconds, 1 FROM next_cases AS n JOIN {view.complaints.fullname} AS a"
+        " USING (case_id) WHERE a.seconds IS NOT NULL AND a.case_id = ANY(%(known)b::uuid[])"
+        " AND a.complaint_id <> ALL(%(gone_complaints)b::uuid[])"
+        " AND NOT EXISTS (SELECT FROM next_complaints AS x WHERE x.complaint_id = a.complaint_id)"
         f" UNION ALL SELECT {of_before}, a.seconds, -1 FROM next_cases AS n JOIN {view.cases.fullname} AS c"
         f" USING (case_id) JOIN {view.complaints.fullname} AS a USING (case_id) WHERE a.seconds IS NOT NULL)",
         f"net_answers AS (SELECT {_OF}, seconds, sum(answered) AS answered FROM one_answer GROUP BY {_OF}, seconds"

@@ -12,8 +12,7 @@ from uuid import UUID
 
 from projections.decoding import TURN, Parked, by_stream, decoded, told
 from projections.grams import Grams
-from projections.rows import CaseRows, Row, Sealed, rows_of, words
-from projections.writing import FoundRows
+from projections.rows import CaseRows, FoundRows, Row, Sealed, rows_of, words
 from services.docket import Docket, Entry, Files, advanced, comes_last, fold, groups, linked_streams
 from services.event_log import EventLog, Record
 from services.events import ACTIONS
@@ -127,11 +126,12 @@ class Folder:
 
     async def _folded(self, entries: Mapping[UUID, list[Entry]], end: int) -> tuple[list[Docket], list[Parked]]:
         """The dockets that the entries moved: a step further where each comes last, else folded anew."""
-        dockets: dict[UUID, Docket] = {}
         parked: list[Parked] = []
+        whole_here = {stream: held for stream, held in entries.items() if _is_whole(held)}
+        dockets = await self._begun(whole_here, parked)
         anew: set[UUID] = set()
         turn = perf_counter()
-        for stream, entry in _in_order(entries):
+        for stream, entry in _in_order({one: held for one, held in entries.items() if one not in whole_here}):
             known = self._dockets.get(stream)
             if stream in anew or known is None or not comes_last(known, entry.action.name, entry.at):
                 anew.update(known or (stream,))
@@ -143,7 +143,8 @@ class Folder:
                 anew.update(known)
                 continue
             for member in moved:
-                self._dockets[member] = dockets[member] = moved
+                dockets[member] = moved
+                self._keep(member, moved)
             if perf_counter() - turn > TURN:
                 await asyncio.sleep(0)
                 turn = perf_counter()
@@ -153,6 +154,17 @@ class Folder:
         if anew - broken:
             await self._whole(anew - broken, end, whole, parked)
         return [*found, *whole], parked
+
+    async def _begun(self, entries: Mapping[UUID, list[Entry]], parked: list[Parked]) -> dict[UUID, Docket]:
+        """Those of which all that was recorded is here: nothing has to be read."""
+        turn = perf_counter()
+        dockets: dict[UUID, Docket] = {}
+        for stream, held in entries.items():
+            dockets.update((stream, docket) for docket in self._fold_files([{stream: held}], parked))
+            if perf_counter() - turn > TURN:
+                await asyncio.sleep(0)
+                turn = perf_counter()
+        return dockets
 
     async def _whole(
         self,
@@ -229,6 +241,11 @@ class Folder:
         while len(self._found_by) > self._kept:
             self._found_by.popitem(last=False)
         return [found.get(one.case_id) for one in rows]
+
+
+def _is_whole(entries: Sequence[Entry]) -> bool:
+    """From its opening on, and never merged with another case."""
+    return entries[0].version == 1 and not linked_streams(entries)
 
 
 def _first(docket: Docket) -> UUID:

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -22,6 +23,7 @@ from projections.folding import Folder, Moved
 from projections.writing import SESSION, Writer
 from services.event_log import TRANSIENT, Connection, EventLog, Unavailable, connect
 
+_T = TypeVar("_T")
 # Any number that nothing else locks.
 LOCK = 0x616E6A76
 # Below the ten seconds in which another process has to take over; beats come more often than twice in it.
@@ -37,6 +39,15 @@ REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
 # So many actions at once beside an API in the same process, and in one of its own.
 IN_COMPANY = 500
 ALONE = 10_000
+
+
+class Batch(NamedTuple):
+    """Folded records up to a position; `without` the cases that are parked. `is_full`: more may be there."""
+
+    moved: Moved
+    position: int
+    is_full: bool
+    without: frozenset[UUID]
 
 
 class Follower:
@@ -80,29 +91,51 @@ class Follower:
         await connection.execute(_LEAD, [f"{socket.gethostname()}:{os.getpid()}"])
         view = await checkpoint.live(connection)
         writer = Writer(connection, view.generation)
+        ahead: Batch | None = None
         while True:
             growing = self._log.read.growing
             now = await checkpoint.live(connection)
-            if now.generation != view.generation:
-                # What is folded here is as old as the generation that was left.
+            parked = await checkpoint.waiting(connection, now.generation)
+            again = [case_id for case_id, state in parked.items() if state == "retry"]
+            if now.generation != view.generation or (ahead and (again or ahead.without != parked.keys())):
+                # What is folded here is as old as the generation that was left, or lacks a case that was freed.
                 self._folder.forget()
+                ahead = None
                 writer = Writer(connection, now.generation)
             view = now
-            parked = await checkpoint.waiting(connection, view.generation)
-            again = [case_id for case_id, state in parked.items() if state == "retry"]
             if again:
-                moved = await self._folder.whole(again, view.position)
+                moved = await _beating(connection, self._folder.whole(again, view.position))
                 await self._write(connection, writer, view, view.position, moved, again)
                 continue
-            records = await self._log.read.after(view.position, self._most)
-            if records:
-                moved = await self._folder.take(records, parked)
-                await self._write(connection, writer, view, records[-1].position, moved)
-            if len(records) < self._most:
+            batch = ahead or await _beating(connection, self._folded(view.position, parked.keys()))
+            ahead = await self._written(connection, writer, view, batch) if batch else None
+            if not ahead:
                 # Under load a batch gathers what arrives meanwhile; an action that comes alone has not waited for it.
-                await asyncio.sleep(_PACE if records else 0)
+                await asyncio.sleep(_PACE if batch else 0)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(growing.wait(), _BEAT / 2)
+
+    async def _folded(self, after: int, without: Collection[UUID]) -> Batch | None:
+        """What comes after a position, folded; None: nothing yet."""
+        records = await self._log.read.after(after, self._most)
+        if not records:
+            return None
+        moved = await self._folder.take(records, without)
+        return Batch(moved, records[-1].position, len(records) == self._most, frozenset(without))
+
+    async def _written(self, connection: Connection, writer: Writer, view: View, batch: Batch) -> Batch | None:
+        """Write a batch; meanwhile the next one is folded, if there is one."""
+        if not batch.is_full:
+            await self._write(connection, writer, view, batch.position, batch.moved)
+            return None
+        without = batch.without | {one.case_id for one in batch.moved.parked}
+        folding = asyncio.create_task(self._folded(batch.position, without))
+        try:
+            await self._write(connection, writer, view, batch.position, batch.moved)
+            return await _beating(connection, folding)
+        finally:
+            folding.cancel()
+            await asyncio.gather(folding, return_exceptions=True)
 
     async def _write(
         self,
@@ -114,6 +147,18 @@ class Follower:
         freed: Iterable[UUID] = (),
     ) -> None:
         self._moved(await step(connection, writer, view, position, moved, freed))
+
+
+async def _beating(connection: Connection, work: Coroutine[Any, Any, _T] | asyncio.Task[_T]) -> _T:
+    """What comes of the work. A session that is idle for too long is taken for frozen, and folding may take long."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_BEAT))[0]:
+            await connection.execute("SELECT")
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def step(
@@ -140,6 +185,7 @@ async def step(
             break
         except REFUSED:
             # One case's rows are refused: it is to be found, and the others to be written.
+            writer.forget()
             if write is apart:
                 raise
     return after
@@ -162,6 +208,7 @@ async def apart(connection: Connection, writer: Writer, view: View, moved: Moved
             async with connection.transaction():
                 await writer.replace([one])
         except REFUSED as fault:
+            writer.forget()
             refused = Parked(one[0].case_id, one[0].region, view.position, type(fault).__name__)
             await _set_aside(connection, view, [refused])
     await writer.note(moved.notices)

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import pairwise
+from operator import add
 
 _REMEMBERED = 200_000
 # Of a longer word so many pairs narrow the search enough.
@@ -24,8 +25,7 @@ class Grams:
     """Hashes under one key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = blake2b(b"anjuan.grams.1", key=key, digest_size=32).digest()
-        self._known: dict[str, int] = {}
+        self._hashes = _Hashes(blake2b(b"anjuan.grams.1", key=key, digest_size=32).digest())
 
     def of(self, texts: Iterable[str]) -> list[int]:
         """What texts are found by: sorted, each once."""
@@ -33,22 +33,28 @@ class Grams:
         for text in texts:
             said = plain(text)
             found.update(said)
-            found.update(map("".join, pairwise(said)))
-        return sorted({self._hash(gram) for gram in found})
+            found.update(map(add, said, said[1:]))
+        return sorted({*map(self._hashes.__getitem__, found)})
 
     def asked(self, word: str) -> list[int]:
         """The hashes that a text with that word has."""
         said = plain(word)
         if len(said) <= 2:
-            return [self._hash(said)] if said else []
+            return [self._hashes[said]] if said else []
         pairs = dict.fromkeys(map("".join, pairwise(said)))
-        return [self._hash(pair) for pair in list(pairs)[:_ASKED]]
+        return [self._hashes[pair] for pair in list(pairs)[:_ASKED]]
 
-    def _hash(self, gram: str) -> int:
-        known = self._known.get(gram)
-        if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            digest = blake2b(gram.encode("utf-8", "surrogatepass"), key=self._key, digest_size=4).digest()
-            known = self._known[gram] = int.from_bytes(digest, signed=True)
+
+class _Hashes(dict[str, int]):
+    """The hashes of the grams seen lately."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self._key = key
+
+    def __missing__(self, gram: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        digest = blake2b(gram.encode("utf-8", "surrogatepass"), key=self._key, digest_size=4).digest()
+        known = self[gram] = int.from_bytes(digest, signed=True)
         return known

@@ -19,7 +19,8 @@ from projections.decoding import Parked
 from projections.folding import Folder, Moved
 from projections.follower import ALONE, REFUSED, step
 from projections.pages import Page, pages
-from projections.writing import FoundRows, Writer
+from projections.rows import FoundRows
+from projections.writing import Writer
 from services.event_log import Connection, EventLog, connect
 
 PAGE = 10_000

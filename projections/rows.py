@@ -52,6 +52,10 @@ class CaseRows(NamedTuple):
     texts: tuple[Sealed, ...]
 
 
+# A case's rows with its words; None: the words are as they were written before.
+FoundRows = tuple[CaseRows, Row | None]
+
+
 def rows_of(docket: Docket) -> Iterator[CaseRows]:
     """The rows of each case of a docket; `position` is that of the last action that may have moved any of them."""
     position = max(case.position for case in docket.values())

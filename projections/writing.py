@@ -7,8 +7,10 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from projections import answering
-from projections.rows import CaseRows, Row
+from projections.packing import HEADER, TRAILER, packed, packers
+from projections.rows import FoundRows, Row
 from projections.tables import COUNTED, COUNTED_BY, VIEWS, View, folded
+from projections.written import Written
 from services.event_log import Connection
 
 # Probes by index whatever the planner thinks of a batch's size, planned once. The views' rows are rebuilt from the
@@ -17,8 +19,6 @@ SESSION = (
     "-c enable_seqscan=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c synchronous_commit=off"
     " -c client_min_messages=error"
 )
-# A case's rows with its words; None: the words are as they were written before.
-FoundRows = tuple[CaseRows, Row | None]
 _JSON = msgspec.json.Encoder()
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SUMS = ", ".join(COUNTED)
@@ -39,17 +39,26 @@ class Writer:
         self._view: View = VIEWS[generation]
         self._replacing = _replacing(self._view)
         self._noting = _noting(self._view)
+        self._written = Written()
+
+    def forget(self) -> None:
+        """What was written is undone, or another process may have written since."""
+        self._written.forget()
 
     async def replace(self, rows: Sequence[FoundRows]) -> None:
         """Let the views hold exactly these rows of these cases. Doing it twice changes nothing."""
-        if rows:
-            tables = zip(self._view[:5], rows_by_table(rows), strict=True)
-            await self._connection.execute(self._replacing, [_as_json(table, held) for table, held in tables])
+        if not rows:
+            return
+        lean = self._written.less(rows)
+        tables = zip(self._view[:5], rows_by_table(lean.rows), strict=True)
+        said: dict[str, object] = {table.name: _as_json(table, held) for table, held in tables}
+        known = {"known": lean.known, "gone_complaints": lean.gone_complaints, "gone_duties": lean.gone_duties}
+        await self._connection.execute(self._replacing, {**said, **known})
 
     async def add(self, rows: Sequence[FoundRows]) -> None:
         """Put in rows of cases of which nothing is there yet; the counts are summed up at the end (`count_all`)."""
         for table, held in zip(self._view[:5], rows_by_table(rows), strict=True):
-            await self._copy(table.fullname, table, held)
+            await self._copy(table, held)
 
     async def count_all(self) -> None:
         """Sum up all cases, and mark the duties whose missing was told."""
@@ -77,15 +86,13 @@ class Writer:
         """Forget everything."""
         await self._connection.execute(f"TRUNCATE {', '.join(table.fullname for table in self._view)}")
 
-    async def _copy(self, name: str, table: Table, rows: Iterable[Row]) -> None:
+    async def _copy(self, table: Table, rows: Iterable[Row]) -> None:
         columns = folded(table)
-        types = [column.type.compile(_DIALECT).lower() for column in columns]
-        async with self._connection.cursor() as cursor:
-            named = ", ".join(column.name for column in columns)
-            async with cursor.copy(f"COPY {name} ({named}) FROM STDIN (FORMAT binary)") as copy:
-                copy.set_types(types)
-                for row in rows:
-                    await copy.write_row(row)
+        body = packed(packers(columns), rows)
+        names = ", ".join(column.name for column in columns)
+        into = f"COPY {table.fullname} ({names}) FROM STDIN (FORMAT binary)"
+        async with self._connection.cursor() as cursor, cursor.copy(into) as copy:
+            await copy.write(HEADER + body + TRAILER)
 
 
 def sums(view: View) -> str:
@@ -130,7 +137,7 @@ def _replacing(view: View) -> str:
 
 
 def _next(table: Table) -> str:
-    rows = f"SELECT * FROM json_populate_recordset(NULL::{table.fullname}, %t::json)"
+    rows = f"SELECT * FROM json_populate_recordset(NULL::{table.fullname}, %({table.name})t::json)"
     return f"next_{table.name} AS MATERIALIZED ({rows})"
 
 
@@ -153,11 +160,19 @@ def _upsert(table: Table, view: View) -> str:
 
 
 def _gone(table: Table) -> str:
-    """Take away what is no longer there."""
+    """Take away what is no longer there: of known cases by its name."""
     same = " AND ".join(f"next.{column.name} = held.{column.name}" for column in table.primary_key)
-    return (
+    unknown = (
         f"DELETE FROM {table.fullname} AS held USING next_cases AS moved WHERE held.case_id = moved.case_id"
         f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})"
+    )
+    if table.name == "grades":
+        return unknown
+    (key,) = table.primary_key
+    return (
+        f"DELETE FROM {table.fullname} AS held USING next_cases AS moved WHERE held.case_id = moved.case_id"
+        f" AND (held.{key.name} = ANY(%(gone_{table.name})b::uuid[]) OR (held.case_id <> ALL(%(known)b::uuid[])"
+        f" AND NOT EXISTS (SELECT FROM next_{table.name} AS next WHERE {same})))"
     )
 
 

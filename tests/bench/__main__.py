@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tests.bench.measuring import Contender, Report, Spread
 
-_PARTS = ("appends", "http", "long_cases", "policy")
+_PARTS = ("appends", "http", "long_cases", "policy", "views")
 
 
 def main() -> None:
@@ -33,6 +33,8 @@ def _measure(part: str) -> Callable[[], Report]:
         from tests.bench.long_cases import measure
     elif part == "policy":
         from tests.bench.policy import measure
+    elif part == "views":
+        from tests.bench.views import measure
     else:
         from tests.bench.http import measure
     return measure
@@ -57,7 +59,7 @@ def _spread(spread: Spread, places: int) -> str:
 
 
 def _latency(contender: Contender) -> list[str]:
-    if not contender.slots[0].latencies:
+    if not any(slot.latencies for slot in contender.slots):
         return ["", ""]
     return [f"{contender.milliseconds(percentile):.1f}" for percentile in (50, 99)]
 

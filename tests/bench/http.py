@@ -43,7 +43,7 @@ _CASES = 2_000
 _ROUNDS = 5
 _SECONDS = 2.5
 _PATIENCE = 30.0
-_UVICORN = (
+UVICORN = (
     *("-m", "uvicorn", "--workers", "1", "--loop", "uvloop", "--http", "httptools"),
     *("--no-access-log", "--log-level", "warning", "--no-server-header", "--timeout-keep-alive", "75"),
 )
@@ -112,7 +112,7 @@ def _rivals(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner, toke
         made = []
         for name, path in paths.items():
             port = free_port()
-            command = [*_UVICORN, "--port", str(port), f"tests.bench.rivals:{name}"]
+            command = [*UVICORN, "--port", str(port), f"tests.bench.rivals:{name}"]
             pid = stack.enter_context(process(command, environment, port, folder))
             callers = [answering(port, path, token, n) for n in range(_CLIENTS)]
             _look_at_answers(port, [callers[0]()])

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 
 class Load(NamedTuple):
-    """One run: answers a second, seconds of each answer sorted, and how many were not 2xx."""
+    """One run: answers a second, seconds of each answer sorted, and how many were neither 2xx nor 304."""
 
     per_second: float
     seconds: list[float]
@@ -63,6 +63,11 @@ def request(port: int, path: str, body: bytes, *headers: str) -> bytes:
     """One POST as bytes."""
     lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def got(port: int, path: str, *headers: str) -> bytes:
+    """One GET as bytes."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *headers, "", ""]).encode()
 
 
 async def run(port: int, callers: list[Callable[[], bytes]], seconds: float) -> Load:

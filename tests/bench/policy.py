@@ -198,7 +198,7 @@ def _plain_duties(case: dict[str, Any], now: datetime) -> list[dict[str, Any]]:
 def _impact(rounds: int) -> Contender:
     """All cases under both documents, once a turn; the turn that warms up looks at a twentieth."""
     groups = [_small() for _ in range(_CASES)]
-    draft = _draft()
+    draft = draft_of_half_the_bound()
 
     def run(seconds: float) -> Slot:
         part = groups if seconds else groups[: _CASES // 20]
@@ -230,7 +230,7 @@ def _small() -> Files:
     return {stream: entries(*facts, stream=stream)}
 
 
-def _draft() -> Policy:
+def draft_of_half_the_bound() -> Policy:
     """The shipped document under another version, with half the cost bound."""
     plain = shipped().model_dump()
     plain["version"] = "V1.1"

@@ -77,6 +77,11 @@ async def post_empty() -> dict[str, str]:
     return {}
 
 
+@empty.get("/empty")
+async def get_empty() -> dict[str, str]:
+    return {}
+
+
 @declared.post("/empty")
 async def post_declared(response: Response) -> dict[str, str]:
     return {}
