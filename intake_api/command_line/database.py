@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 
 import psycopg
 
@@ -13,6 +14,8 @@ _OTHERS = """
 SELECT 1 FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()
 """
+# Seconds for sessions that were closed to be gone.
+_LEAVING = 2.0
 
 
 class TablesBehind(Exception):
@@ -49,8 +52,14 @@ def running_database(settings: Settings, owned: bool = False) -> Iterator[str]:
 
 
 def _others_are_connected(url: str) -> bool:
+    """Whether somebody stays: what this process has just closed takes a moment to be gone on a busy machine."""
+    deadline = monotonic() + _LEAVING
     try:
-        with psycopg.connect(url, connect_timeout=2) as connection:
-            return bool(connection.execute(_OTHERS).fetchone())
+        with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
+            while connection.execute(_OTHERS).fetchone():
+                if monotonic() > deadline:
+                    return True
+                sleep(0.05)
     except psycopg.Error:
-        return False
+        pass
+    return False
