@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -94,6 +95,32 @@ async def test_a_missed_duty_is_told_in_its_region_s_stream_and_nowhere_else(hou
     assert [one["type"] for one in (await told.caller.get(f"{told.path}/actions")).json()["items"]] == ["received"]
 
 
+async def test_that_it_was_told_is_known_of_a_duty_whose_case_goes_on(house: House, database_url: str) -> None:
+    told = await _story(house, obtained_at=day(1))
+
+    async def marked() -> list[Any]:
+        await _reached(house)
+        return await house.services.log.read.rows("SELECT noticed FROM view_1.duties", [])
+
+    assert await marked() == [(False,)]
+    async with teller(database_url) as one:
+        await one.tell()
+        assert await marked() == [(True,)]
+        await told.act("responded", day(1, 9, 1), complaints="all", contact_person=CONTACT)
+        assert await marked() == [(True,)]
+        # The mark makes it cheap to find what is not told; whether it is, the notices say.
+        await house.services.log.read.do("UPDATE view_1.duties SET noticed = false", [])
+        await one.tell()
+    assert len(await _told(house)) == 1
+
+
+async def test_what_is_not_told_is_found_by_its_own_index(house: House, database_url: str) -> None:
+    asked = {"regions": ["X", "Y"], "now": datetime.now(UTC), "generation": 1}
+    async with await connect(database_url, "-c enable_seqscan=off -c enable_bitmapscan=off") as connection:
+        plan = await connection.execute("EXPLAIN " + notices._UNTOLD.format(view="view_1"), asked)
+        assert any("duties_untold" in line for (line,) in await plan.fetchall())
+
+
 async def test_it_is_told_within_a_second_of_its_time(database_url: str, tmp_path: Path) -> None:
     async with open_house(database_url, tmp_path) as house:
         due = datetime.now(UTC) + timedelta(seconds=1.5)
@@ -153,21 +180,27 @@ async def test_who_was_answered_in_time_by_a_proof_that_came_late_was_not_missed
     assert [str(said.case_id) for said in await _told(house)] == [late.case["case_id"]]
 
 
+@pytest.mark.parametrize("heard", [False, True])
 async def test_a_proof_that_the_views_don_t_show_yet_counts(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool
 ) -> None:
-    """The views lag: whoever tells waits for them."""
+    """The views lag: whoever tells waits for them, and makes sure that what is seen is what was heard of."""
     monkeypatch.setattr(notices, "_PATIENCE", 0.3)
     async with open_house(database_url, tmp_path, ANJUAN_FOLLOW="off") as house, teller(database_url) as one:
+        if heard:
+            monkeypatch.setattr(one._watch, "reached", lambda *_: asyncio.sleep(0, True))
         told = await _story(house, obtained_at=day(1))
         following = asyncio.create_task(house.services.follower.run())
-        await _reached(house)
+        assert len((await told.caller.get("/v1/breaches")).json()["items"]) == 1
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await told.act("responded", day(1, 9), complaints="all", contact_person=CONTACT)
+        # The first time it hears of the region.
         await one.tell()
+        await one.tell()
+        assert await _told(house) == []
         following = asyncio.create_task(house.services.follower.run())
-        await _reached(house)
+        assert (await told.caller.get("/v1/breaches")).json()["items"] == []
         await one.tell()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -250,11 +283,14 @@ async def test_a_complaint_of_a_merged_case_that_is_void_is_listed_once(house: H
     other = Story(told.caller, await told.caller.case(told.case["region"], obtained_at=day(2)))
     await told.act("linked", case=other.case["case_id"], kind="merged_into", reason="同一渗水")
     opening = (await told.caller.get(f"{told.path}/actions")).json()["items"][0]
-    await told.tried("corrected", action=opening["action_id"], retract=True, reason="误建")
+    await told.act("corrected", action=opening["action_id"], retract=True, reason="误建")
     listed = (await told.caller.get("/v1/duties")).json()["items"]
     assert len({one["complaint_id"] for one in listed}) == len(listed) == 3
-    parked = await house.services.log.read.rows("SELECT * FROM parked_cases", [])
-    assert parked == []
+    assert [one["state"] for one in listed] == ["void", "overdue", "overdue"]
+    head = await house.services.log.read.head()
+    moved = await house.services.follower._folder.whole([UUID(told.case["case_id"])], head.position)
+    names = [row[0] for held, _ in moved.rows for row in held.duties]
+    assert len(names) == len(set(names)) == 3
 
 
 async def test_of_a_parked_case_nothing_is_told_until_it_is_free(house: House, database_url: str) -> None:
