@@ -64,7 +64,8 @@ class Streams:
         """Wait until there may be something to tell after that position, but no longer."""
         if not self.behind(position) and not self.ended:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watch.stepping.wait(), max(seconds, 0))
+                async with asyncio.timeout(max(seconds, 0)):
+                    await self._watch.stepping.wait()
 
     async def after(self, scope: Scope, position: int) -> Told:
         """What moved there after a position, or the first of it; raises `Unavailable`."""

@@ -112,8 +112,10 @@ class Follower:
             if not ahead:
                 # Under load a batch gathers what arrives meanwhile; an action that comes alone has not waited for it.
                 await asyncio.sleep(_PACE if batch else 0)
+                # Not `wait_for`: if it is cancelled just as the ledger grows, it forgets that it was.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(growing.wait(), _BEAT / 2)
+                    async with asyncio.timeout(_BEAT / 2):
+                        await growing.wait()
 
     async def _folded(self, after: int, without: Collection[UUID]) -> Batch | None:
         """What comes after a position, folded; None: nothing yet."""

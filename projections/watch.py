@@ -55,7 +55,8 @@ class Watch:
             if left <= 0:
                 return False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stepping.wait(), left)
+                async with asyncio.timeout(left):
+                    await self.stepping.wait()
         return True
 
     async def run(self) -> None:

@@ -223,7 +223,8 @@ class Reader:
                     position = records[-1].position
                 if len(records) < _PAGE:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(moved.wait(), _POLL)
+                        async with asyncio.timeout(_POLL):
+                            await moved.wait()
         finally:
             listening.cancel()
 

@@ -322,7 +322,7 @@ async def test_another_region_s_duties_show_nowhere(house: House) -> None:
         await house.agent(foreign).case(foreign)
         assert (await agent.get(path, if_none_match=before)).status_code == 304
         cursor = (await house.agent(foreign).get(f"{path}&limit=1")).json()["next_cursor"]
-        assert (await agent.get(f"{path}&cursor={cursor}")).json()["items"] == []
+        assert (await agent.get(f"{path}&cursor={cursor}")).status_code == 422
         nobody = Caller(house.client, house.services.tokens.issue("agent", [], "region", None, 1), "agent")
         assert (await nobody.get(path)).json()["total"] == 0
 

@@ -34,6 +34,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "GET /v1/cases": READS,
     **{f"GET {path}": READS for path in sorted(EXPORTS)},
     "GET /v1/labels": ALL,
+    "GET /v1/summary": READS,
     "POST /v1/cases/search": UPLOADS,
     "GET /v1/stream": READS,
     "GET /v1/breaches": READS,

@@ -58,7 +58,7 @@ class Pollers:
 async def service(cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     """A service with a hundred cases."""
     with fresh_database(cluster) as url:
-        service = Service(tmp_path_factory.mktemp("polled"), url)
+        service = Service(tmp_path_factory.mktemp("polled"), url, ANJUAN_NOTICES="off")
         try:
             await in_thread(service.start)
             await service.describe_directory()

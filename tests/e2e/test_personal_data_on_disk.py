@@ -212,7 +212,8 @@ async def _be_refused(service: Service) -> None:
         for where, body in refused:
             assert 400 <= (await _post(agent, where, body)).status < 500
         word = "".join(f"%{byte:02X}" for byte in said["a word in a query"].encode())
-        for where in (f"/v1/cases?q={word}", f"/v1/cases?cursor={word}", f"/v1/cases/{word}", f"/v1/{word}"):
+        assert (await agent.ask("GET", f"/v1/cases?q={word}")).status == 200
+        for where in (f"/v1/cases?tagged={word}", f"/v1/cases?cursor={word}", f"/v1/cases/{word}", f"/v1/{word}"):
             assert 400 <= (await agent.ask("GET", where)).status < 500
     async with Wire(service.port, said["refused phone"]) as nobody:
         assert (await _post(nobody, "/v1/cases", opening(complainant=who))).status == 401

@@ -52,7 +52,7 @@ def _held(url: str, generation: int) -> dict[str, set[Any]]:
             table.name: {
                 tuple(map(str, row)) for row in connection.execute(f"SELECT * FROM {table.fullname}").fetchall()
             }
-            for table in VIEWS[generation][:5]
+            for table in VIEWS[generation]
         }
 
 

@@ -122,7 +122,7 @@ async def test_what_is_not_told_is_found_by_its_own_index(house: House, database
 
 
 async def test_it_is_told_within_a_second_of_its_time(database_url: str, tmp_path: Path) -> None:
-    async with open_house(database_url, tmp_path) as house:
+    async with open_house(database_url, tmp_path, ANJUAN_NOTICES="on") as house:
         due = datetime.now(UTC) + timedelta(seconds=1.5)
         await _story(house, obtained_at=format_instant(due - HOUR))
         await asyncio.sleep(2.6)
@@ -158,12 +158,12 @@ async def test_of_three_who_tell_at_once_each_duty_is_told_once(
 
 
 async def test_what_was_missed_while_nothing_ran_is_told_after_the_start(database_url: str, tmp_path: Path) -> None:
-    async with open_house(database_url, tmp_path) as house:
+    async with open_house(database_url, tmp_path, ANJUAN_NOTICES="on") as house:
         due = datetime.now(UTC) + timedelta(seconds=0.8)
         await _story(house, obtained_at=format_instant(due - HOUR))
         assert await _told(house) == []
     await asyncio.sleep(1.2)
-    async with open_house(database_url, tmp_path) as house:
+    async with open_house(database_url, tmp_path, ANJUAN_NOTICES="on") as house:
         await asyncio.sleep(1.5)
         assert [said.due_at for said in await _told(house)] == [due]
 
