@@ -28,10 +28,16 @@ class NoSuchParkedCase(Exception):
 
 
 async def follow(settings: Settings, url: str) -> None:
-    """Lead whenever nobody else does; for ever."""
+    """Lead whenever nobody else does, and tell what was missed; for ever."""
     async with _parts(settings, url) as services:
+        services.follower = Follower(url, services.log, services.folder(_KEPT), services.watch.moved, ALONE)
+        works = [services.follower.run(), services.watch.run()]
+        if settings.notices:
+            await services.directory.refresh()
+            works.append(services.notices.run())
         with contextlib.suppress(asyncio.CancelledError):
-            await Follower(url, services.log, services.folder(_KEPT), most=ALONE).run()
+            await asyncio.gather(*works)
+        await services.views.close()
 
 
 async def rebuild(settings: Settings, url: str, restart: bool, reached: Callable[[int, int], None]) -> View:

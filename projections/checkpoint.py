@@ -12,7 +12,7 @@ NAME = "cases"
 CHANNEL = "anjuan_view"
 
 LIVE = """
-SELECT p.live, c.position FROM projections AS p
+SELECT p.live, c.position, c.freed FROM projections AS p
 JOIN projection_checkpoints AS c ON c.name = p.name AND c.generation = p.live WHERE p.name = 'cases'
 """
 # The one row that a batch of the live generation and a swap both need.
@@ -26,14 +26,22 @@ _PARK = """
 INSERT INTO parked_cases AS held VALUES (%b, %b, %b, %b, %b, %b, 'parked')
 ON CONFLICT (generation, case_id) DO UPDATE SET fault = excluded.fault, state = 'parked', position = excluded.position
 """
-_FREE = "DELETE FROM parked_cases WHERE generation = %b AND case_id = ANY(%b::uuid[])"
+_FREE = """
+WITH freed AS (DELETE FROM parked_cases WHERE generation = %b AND case_id = ANY(%b::uuid[]) RETURNING generation)
+UPDATE projection_checkpoints AS c SET freed = c.freed + 1
+WHERE c.name = 'cases' AND c.generation IN (SELECT generation FROM freed)
+"""
 
 
 class View(NamedTuple):
-    """The generation that is read, and the ledger's position that it reflects."""
+    """The generation that is read, and the ledger's position that it reflects.
+
+    `freed`: how often parked cases were taken back, which changes what is shown of a position.
+    """
 
     generation: int
     position: int
+    freed: int = 0
 
 
 class Fenced(Exception):
@@ -68,7 +76,7 @@ async def locked(connection: Connection) -> int:
 
 async def announce(connection: Connection, view: View) -> None:
     """Tell every process, once this transaction is committed."""
-    await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{view.generation} {view.position}"])
+    await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{view.generation} {view.position} {view.freed}"])
 
 
 async def waiting(connection: Connection, generation: int) -> dict[UUID, str]:
@@ -85,4 +93,5 @@ async def park(connection: Connection, generation: int, parked: Sequence[Parked]
 
 async def free(connection: Connection, generation: int, case_ids: Sequence[UUID]) -> None:
     """Take cases back, in this transaction."""
-    await connection.execute(_FREE, [generation, list(case_ids)])
+    if case_ids:
+        await connection.execute(_FREE, [generation, list(case_ids)])

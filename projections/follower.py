@@ -176,7 +176,7 @@ async def step(
 
     `alive`: it is the one that is read, and every process is told; else one that is built.
     """
-    after = View(view.generation, position)
+    after = View(view.generation, position, view.freed + bool(freed))
     for write in (together, apart):
         try:
             async with connection.transaction():

@@ -313,6 +313,7 @@ CHECKPOINTS = Table(
     Column("until", BigInteger, nullable=False),
     Column("stream", Uuid),
     Column("done", BigInteger, nullable=False),
+    Column("freed", Integer, nullable=False, server_default=text("0")),
     Column("moved_at", _INSTANT),
     comment="How far a generation has come; while it is built, up to which position, and behind which stream.",
 )

@@ -16,14 +16,20 @@ from services.event_log.statements import DIRECTORY_AFTER
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-# The next instant at which a duty falls due, in some regions or in all of them.
+# The next instant at which a duty that is not met by then falls due, in some regions or in all of them: one that
+# nothing has met, or that was met, by a clock that ran ahead, after that instant.
 _NEXT_DUE_IN = """
 SELECT min(next.due_at) FROM unnest(%(regions)s::text[]) AS asked (region) CROSS JOIN LATERAL (
     SELECT due_at FROM {view}.duties AS d
-    WHERE d.region = asked.region AND NOT d.void AND d.met_at IS NULL AND d.due_at >= %(now)s ORDER BY due_at LIMIT 1
+    WHERE d.region = asked.region AND NOT d.void AND d.due_at IS NOT NULL AND (d.met_at IS NULL OR d.met_at > d.due_at)
+        AND d.due_at >= %(now)s
+    ORDER BY due_at LIMIT 1
 ) AS next
 """
-_NEXT_DUE = "SELECT min(due_at) FROM {view}.duties WHERE NOT void AND met_at IS NULL AND due_at >= %(now)s"
+_NEXT_DUE = """
+SELECT min(due_at) FROM {view}.duties
+WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at) AND due_at >= %(now)s
+"""
 
 Rows = list[tuple[Any, ...]]
 Statement = Select[Any] | tuple[str, dict[str, Any]]

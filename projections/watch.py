@@ -28,7 +28,7 @@ class Watch:
     def moved(self, view: View) -> None:
         """The views have come to `view`. What is older than what is known changes nothing, but for a swap."""
         self._heard = monotonic()
-        if view.generation != self.view.generation or view.position > self.view.position:
+        if view.generation != self.view.generation or view[1:] > self.view[1:]:
             self.view = view
             self.wake()
 
@@ -69,6 +69,5 @@ class Watch:
                         self.moved(await checkpoint.live(connection))
                         async with contextlib.aclosing(connection.notifies(timeout=_POLL)) as notes:
                             async for note in notes:
-                                generation, position = note.payload.split()
-                                self.moved(View(int(generation), int(position)))
+                                self.moved(View(*map(int, note.payload.split())))
             await asyncio.sleep(_POLL)

@@ -198,6 +198,7 @@ CREATE TABLE projection_checkpoints (
     until bigint NOT NULL,
     stream uuid,
     done bigint NOT NULL,
+    freed integer NOT NULL DEFAULT 0,
     moved_at timestamptz,
     PRIMARY KEY (name, generation)
 );

@@ -66,7 +66,7 @@ def measure(rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Report:
             contenders += [caught_up, rebuilt]
             ratios.append(_of_target(caught_up, size))
             if size == sizes[0]:
-                ratios.append(Ratio.of(f"{size}: catching up ÷ library's runner", caught_up, counting, 20))
+                ratios.append(Ratio.of(f"{size}: catching up ÷ library's runner", caught_up, counting, 50))
                 contenders.append(counting)
             with _served(server, folder, size, environment, runner) as served:
                 asked = reading.questions(served, str(size))
