@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from intake_api import asked, case_lists, jobs
-from intake_api.http import Call, Reply
+from intake_api.http import Call, Reply, StreamedReply
 from intake_api.openapi import Csv, Xlsx
 from intake_api.services import Services
-from intake_api.streamed import Streamed
 from projections import breach_rows, export_columns
 from projections.breach_rows import STATES, Late
 from projections.case_list import SORTS, Order
@@ -37,6 +36,8 @@ CSV, XLSX = f"{Csv.media_type}; charset=utf-8".encode(), Xlsx.media_type.encode(
 _LARGE, _PIECE = 20_000, 1 << 16
 # Files that a process makes or sends at once: each keeps what it reads on disk until its client has it.
 _AT_ONCE = 8
+# Seconds in which the next piece has to be made, or taken by the client.
+_STALLED = 30.0
 
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -205,7 +206,7 @@ async def breaches_xlsx(call: Call) -> Reply:
 
 async def _csv(call: Call, subject: Subject) -> Reply:
     export = await _begun(call, subject)
-    return Streamed(call, export.csv(), export.close, _headers(call, export, export.file("csv", CSV)), CSV)
+    return _sent(call, export, export.csv(), export.file("csv", CSV))
 
 
 async def _xlsx(call: Call, subject: Subject) -> Reply:
@@ -217,7 +218,7 @@ async def _xlsx(call: Call, subject: Subject) -> Reply:
     except BaseException:
         await export.close()
         raise
-    return Streamed(call, export.xlsx(), export.close, _headers(call, export, export.file("xlsx", XLSX)), XLSX)
+    return _sent(call, export, export.xlsx(), export.file("xlsx", XLSX))
 
 
 async def _job(call: Call, export: Export) -> Reply:
@@ -243,14 +244,15 @@ async def _begun(call: Call, subject: Subject) -> Export:
     return export
 
 
-def _headers(call: Call, export: Export, file: File) -> list[tuple[bytes, bytes]]:
-    return [
+def _sent(call: Call, export: Export, pieces: AsyncGenerator[bytes, None], file: File) -> Reply:
+    headers = [
         jobs.disposition(file),
         (b"content-language", b"zh-CN" if call.language == "zh" else b"en"),
         (b"ledger-position", b"%d" % export.reading.view.position),
         (b"cache-control", b"private, no-store"),
         (b"vary", b"Authorization, Accept-Language"),
     ]
+    return StreamedReply(call, pieces, headers, file.content_type.encode(), _STALLED, export.close)
 
 
 ROUTES = (

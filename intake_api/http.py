@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
@@ -126,21 +126,24 @@ class Call(Request):
 class StreamedReply(Reply):
     """An answer whose end is not known when it begins: each piece leaves when the reader has room for it.
 
-    What can be refused is refused before it is made. From then on there is no deadline; who leaves ends it quietly, and
-    after a fault it breaks off, so that nobody takes a part for the whole.
+    What can be refused is refused before it is made. From then on there is no deadline, but for `patience`, the seconds
+    in which each piece has to be made, and taken. Who leaves ends it quietly, and after a fault it breaks off, so that
+    nobody takes a part for the whole. `finish` gives back what the pieces are made of, whatever became of them.
     """
 
-    __slots__ = ("_call", "_pieces")
+    __slots__ = ("_call", "_finish", "_patience", "_pieces")
 
     def __init__(
         self,
         call: "Call",
-        pieces: AsyncIterator[bytes],
+        pieces: AsyncGenerator[bytes, None],
         headers: Iterable[tuple[bytes, bytes]] = (),
         content_type: bytes = _JSON,
+        patience: float | None = None,
+        finish: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(200, b"", headers, content_type)
-        self._call, self._pieces = call, pieces
+        self._call, self._pieces, self._patience, self._finish = call, pieces, patience, finish
 
     async def send(self, send: Send, epoch: int) -> None:
         headers = [
@@ -149,25 +152,32 @@ class StreamedReply(Reply):
             (b"ledger-epoch", b"%d" % epoch),
             *self.headers,
         ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        pouring, leaving = asyncio.create_task(self._pour(send)), asyncio.create_task(_left(self._call))
+        pouring = asyncio.create_task(self._pour(send, headers))
+        leaving = asyncio.create_task(_left(self._call))
         try:
             await asyncio.wait((pouring, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
             pouring.cancel()
             leaving.cancel()
             await asyncio.gather(pouring, leaving, return_exceptions=True)
+            await self._pieces.aclose()
+            if self._finish:
+                await self._finish()
         if not pouring.cancelled() and (fault := pouring.exception()):
             self._call.services.report(fault)
 
-    async def _pour(self, send: Send) -> None:
-        try:
-            async for piece in self._pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        finally:
-            if isinstance(self._pieces, AsyncGenerator):
-                await self._pieces.aclose()
-        await send({"type": "http.response.body", "body": b""})
+    async def _pour(self, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """An empty piece says that the next one is still being made."""
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        while True:
+            async with asyncio.timeout(self._patience):
+                piece = await anext(self._pieces, None)
+            if piece != b"":
+                async with asyncio.timeout(self._patience):
+                    await send({"type": "http.response.body", "body": piece or b"", "more_body": piece is not None})
+            if piece is None:
+                return
+            await asyncio.sleep(0)
 
 
 async def _left(call: "Call") -> None:

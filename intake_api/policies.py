@@ -7,9 +7,10 @@ from intake_api import bodies, jobs
 from intake_api.access import Forbidden
 from intake_api.cases import read_write
 from intake_api.http import Call, NotFound, Reply, entity_tag, read_reply
+from intake_api.impact_job import impact
 from intake_api.services import Services
 from projections.case_view import encode
-from projections.impact import Period, over_ledger, shown
+from projections.impact import Period
 from services.commands import IMPACT
 from services.instants import format_instant
 from services.jobs import Progress
@@ -67,12 +68,10 @@ async def impact_of_policy(call: Call) -> Reply:
     draft, faults = examined(asked.policy)
     if draft is None:
         raise Malformed([Fault(f"/policy{one.pointer}", one.code, one.given) for one in faults], "unsound_policy")
-    await services.policies.refresh()
-    policies, now = services.policies.policies, services.now()
     period = Period(asked.from_, asked.to, frozenset(asked.regions))
 
     async def work(progress: Progress) -> bytes:
-        return encode(shown(await over_ledger(services.log, policies, draft, period, now, progress.reached)))
+        return await impact(services.url, services.log, asked.policy, period, services.now(), progress)
 
     job_id = await services.jobs.start("policy impact", caller.subject, work)
     return await jobs.settled(call, caller, job_id)

@@ -1,7 +1,7 @@
 """GET /v1/stream: which cases moved, told as the lists come to show it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from intake_api import asked
 from intake_api.access import Unauthenticated
@@ -67,7 +67,7 @@ async def _reached(services: Services, position: int) -> int:
     return position
 
 
-async def _events(call: Call, caller: Caller, position: int, anew: bool) -> AsyncIterator[bytes]:
+async def _events(call: Call, caller: Caller, position: int, anew: bool) -> AsyncGenerator[bytes, None]:
     services: Services = call.services
     streams, clock = services.streams, asyncio.get_running_loop().time
     scope = asked.regions(caller, None)

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from grading_engine.policy import Policy
 from projections.duty_view import Regions, duties
+from projections.pages import pages
 from services.case import Case
 from services.casebook import entry_of
-from services.docket import Entry, Files, Policies, fold, groups
-from services.event_log import EventLog
+from services.docket import Entry, Files, Policies, fold, groups, linked_streams
+from services.event_log import EventLog, Record, connect
 from services.events import ACTIONS
 
 _PAGE = 2_000
@@ -40,7 +42,7 @@ class Impact(NamedTuple):
     """Over all cases of the period: how many there are, those that differ, and levels per region before and after."""
 
     cases: int
-    differences: Sequence[Difference]
+    differences: list[Difference]
     before: Counter[tuple[str, str]]
     after: Counter[tuple[str, str]]
 
@@ -57,18 +59,6 @@ class Period(NamedTuple):
         if opened_at is None or (self.regions and case.region not in self.regions):
             return False
         return (self.begin is None or self.begin <= opened_at) and (self.end is None or opened_at < self.end)
-
-
-async def files_of(log: EventLog) -> AsyncIterator[tuple[int, dict[UUID, list[Entry]]]]:
-    """The whole ledger's cases, read in its own order; yields how far it has come, and the same growing files."""
-    files: dict[UUID, list[Entry]] = {}
-    position = 0
-    while records := await log.read.after(position, _PAGE):
-        for record in records:
-            if record.name in ACTIONS:
-                files.setdefault(record.stream, []).append(entry_of(record))
-        position = records[-1].position
-        yield position, files
 
 
 def impact(together: Sequence[Files], policies: Policies, draft: Policy, period: Period, now: datetime) -> Impact:
@@ -115,28 +105,51 @@ def shown(found: Impact) -> dict[str, Any]:
 
 
 async def over_ledger(
-    log: EventLog, policies: Policies, draft: Policy, period: Period, now: datetime, told: Callable[[int, int], None]
+    url: str,
+    log: EventLog,
+    policies: Policies,
+    draft: Policy,
+    period: Period,
+    now: datetime,
+    told: Callable[[int, int], None],
 ) -> Impact:
-    """Read the whole ledger and judge its cases, giving way to others in between; `told` how far it has come."""
-    head = await log.read.head()
-    files: Files = {}
-    async for position, grown in files_of(log):
-        files = grown
-        # Reading is about half of it.
-        told(position, 2 * max(head.position, position))
-    together = groups(files)
+    """Judge the whole ledger, page by page, giving way to others; `told` how far it has come."""
+    head = (await log.read.head()).position
     total = Impact(0, [], Counter(), Counter())
-    for start in range(0, len(together), _AT_ONCE):
-        part = impact(together[start : start + _AT_ONCE], policies, draft, period, now)
-        total = Impact(
-            total.cases + part.cases,
-            [*total.differences, *part.differences],
-            total.before + part.before,
-            total.after + part.after,
-        )
-        told(len(together) + start, 2 * len(together))
-        await asyncio.sleep(0)
+    done = 0
+    async with await connect(url) as connection, aclosing(pages(connection, None, head, _PAGE)) as walk:
+        async for page in walk:
+            together = await _together(log, page.records, head)
+            for start in range(0, len(together), _AT_ONCE):
+                part = impact(together[start : start + _AT_ONCE], policies, draft, period, now)
+                total.differences.extend(part.differences)
+                total.before.update(part.before)
+                total.after.update(part.after)
+                total = total._replace(cases=total.cases + part.cases)
+                await asyncio.sleep(0)
+            done += len(page.records)
+            told(done, head)
     return total
+
+
+async def _together(log: EventLog, records: Sequence[Record], until: int) -> list[Files]:
+    """The cases of a page, those ever merged with one another together: where the first of their streams is met."""
+    files: dict[UUID, list[Entry]] = {}
+    for record in records:
+        if record.name in ACTIONS:
+            files.setdefault(record.stream, []).append(entry_of(record))
+    here = frozenset(files)
+    wanted = _linked(files)
+    while wanted:
+        for record in await log.read.histories_until(list(wanted), until):
+            files.setdefault(record.stream, []).append(entry_of(record))
+        wanted = _linked(files)
+    return [group for group in groups(files) if min(one for one in group if group[one]) in here]
+
+
+def _linked(files: Mapping[UUID, Sequence[Entry]]) -> set[UUID]:
+    """Cases that these were merged with, of which nothing is here."""
+    return {linked for entries in files.values() for linked in linked_streams(entries)} - files.keys()
 
 
 def _difference(case: Case, other: Case, now: datetime) -> Difference | None:

@@ -88,7 +88,7 @@ async def _impact(settings: Settings, url: str, draft: Policy, period: Period) -
                 progress.update(judging, completed=done, total=total)
 
             policies = services.policies.policies
-            return await over_ledger(services.log, policies, draft, period, services.now(), told)
+            return await over_ledger(url, services.log, policies, draft, period, services.now(), told)
 
 
 def _print(found: Impact, report: Path, seconds: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intake_api import exports, streamed
+from intake_api import exports
 from intake_api.exports import Export
 from projections import export_rows
 from projections.export_columns import Cell
@@ -218,7 +218,7 @@ async def test_a_slow_client_holds_no_transaction_and_is_not_cut_off_at_the_dead
 
 
 async def test_a_client_that_takes_nothing_more_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed, "_STALLED", 0.2)
+    monkeypatch.setattr(exports, "_STALLED", 0.2)
     reported: list[Exception] = []
     monkeypatch.setattr(house.services, "report", reported.append)
     region, _ = await _filled(house, 2)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from intake_api import jobs, policies
+from intake_api import impact_job, jobs
 from projections.impact import Impact
 from services.identifiers import parse_uuid
 from tests.contract.house import Caller, House, codes
@@ -151,7 +151,7 @@ async def test_longer_work_is_a_job_that_only_who_began_it_is_told_of(
         await gate.wait()
         return Impact(0, [], Counter(), Counter())
 
-    monkeypatch.setattr(policies, "over_ledger", slow)
+    monkeypatch.setattr(impact_job, "over_ledger", slow)
     begun = await admin.post("/v1/policies/impact", {"policy": draft(soon())}, None)
     assert (begun.status_code, begun.json()["state"]) == (202, "running")
     path = begun.headers["location"]
@@ -163,6 +163,23 @@ async def test_longer_work_is_a_job_that_only_who_began_it_is_told_of(
     told = (await admin.get(path)).json()
     assert (told["state"], told["progress"], told["result_url"]) == ("done", 100, f"{path}/result")
     assert (await admin.get(told["result_url"])).json()["cases"] == 0
+
+
+async def test_a_large_ledger_is_judged_in_another_process_with_the_same_report(
+    house: House, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"policy": draft(soon())}
+    here = await admin.post("/v1/policies/impact", body, None)
+    assert here.status_code == 200 and here.json()["cases"] > 0
+    monkeypatch.setattr(impact_job, "SMALL", 0)
+    begun = await admin.post("/v1/policies/impact", body, None)
+    if begun.status_code == 202:
+        path, job_id = begun.headers["location"], parse_uuid(begun.json()["job_id"])
+        assert job_id
+        await house.services.jobs.settled(job_id, _subject(admin), 30)
+        begun = await admin.get(f"{path}/result")
+    assert begun.status_code == 200
+    assert begun.json() == here.json()
 
 
 async def test_a_job_whose_process_died_is_told_as_failed(house: House, admin: Caller) -> None:

@@ -1,7 +1,7 @@
 """An answer sent piece by piece: whole, broken off, or left by its reader."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +33,7 @@ class Reader:
         await self.room.wait()
         self.messages.append(message)
 
-    async def reads(self, pieces: AsyncIterator[bytes]) -> None:
+    async def reads(self, pieces: AsyncGenerator[bytes, None]) -> None:
         services = SimpleNamespace(report=self.faults.append)
         app = SimpleNamespace(services=services)
         call = Call({"type": "http", "app": app, "path": "/", "headers": [], "method": "GET"}, self.receive)
@@ -49,7 +49,7 @@ class Reader:
 
 
 async def test_each_piece_is_sent_and_the_end_is_told() -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"a"
         yield b"b"
 
@@ -61,7 +61,7 @@ async def test_each_piece_is_sent_and_the_end_is_told() -> None:
 
 
 async def test_a_fault_breaks_it_off_so_that_no_part_is_taken_for_the_whole() -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"a"
         raise ValueError("a secret")
 
@@ -74,7 +74,7 @@ async def test_a_fault_breaks_it_off_so_that_no_part_is_taken_for_the_whole() ->
 async def test_who_leaves_ends_it_quietly_and_what_it_held_is_given_back() -> None:
     given_back = asyncio.Event()
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         try:
             yield b"a"
             await asyncio.Event().wait()
@@ -94,7 +94,7 @@ async def test_who_leaves_ends_it_quietly_and_what_it_held_is_given_back() -> No
 async def test_nothing_is_made_for_a_reader_that_does_not_read() -> None:
     made: list[int] = []
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         for number in range(1000):
             made.append(number)
             yield b"%d" % number
