@@ -18,6 +18,7 @@ from intake_api.http import (
     UnsupportedMediaType,
 )
 from intake_api.polled import ProjectionBehind
+from projections.checkpoint import Unfilled
 from services.batch import NoSuchCase, OpenedTwice
 from services.desk import DuplicateReference, KeyReused, NotYours, StillRunning, VersionMismatch
 from services.event_log import Overloaded, Unavailable
@@ -226,7 +227,7 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
         case LedgerRestored():
             return problem(call, "ledger_restored")
-        case ProjectionBehind():
+        case ProjectionBehind() | Unfilled():
             return problem(call, "projection_behind", headers=[(b"retry-after", b"1")])
         case Unavailable() | TimeoutError():
             return problem(call, "unavailable", headers=[(b"retry-after", b"2")])

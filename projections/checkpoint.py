@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from projections.decoding import Parked
-from services.event_log import Connection
+from services.event_log import Connection, Unavailable
 
 NAME = "cases"
 CHANNEL = "anjuan_view"
 
 LIVE = """
-SELECT p.live, c.position, c.freed FROM projections AS p
+SELECT p.live, c.position, c.freed, c.position >= c.until FROM projections AS p
 JOIN projection_checkpoints AS c ON c.name = p.name AND c.generation = p.live WHERE p.name = 'cases'
 """
 # The one row that a batch of the live generation and a swap both need.
@@ -44,6 +44,10 @@ class View(NamedTuple):
     freed: int = 0
 
 
+class Unfilled(Unavailable):
+    """The views have never been whole yet: the ledger is older than they are, and is still being followed."""
+
+
 class Fenced(Exception):
     """Somebody else has moved the checkpoint, or another generation is read now: what was folded here is void."""
 
@@ -52,7 +56,14 @@ async def live(connection: Connection) -> View:
     """Which generation is read, and how far it has come."""
     row = await (await connection.execute(LIVE, binary=True)).fetchone()
     assert row is not None
-    return View(*row)
+    return View(*row[:3])
+
+
+def readable(row: Sequence[Any]) -> View:
+    """What `LIVE` tells, to be read; raises `Unfilled` rather than let anybody see a part."""
+    if not row[3]:
+        raise Unfilled("the views are being filled")
+    return View(*row[:3])
 
 
 async def move(connection: Connection, view: View, position: int, alive: bool = True) -> None:

@@ -66,7 +66,8 @@ class Snapshots:
 
     async def _begin(self, connection: Connection) -> View:
         await connection.execute(_BEGIN)
-        view = await checkpoint.live(connection)
+        live = await connection.execute(checkpoint.LIVE, binary=True)
+        view = checkpoint.readable((await live.fetchall())[0])
         changes = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
         for row in await changes.fetchall():
             self._directory.take(Record(*row))

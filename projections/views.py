@@ -73,7 +73,7 @@ class Views:
                 directory = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
                 asked = [await connection.execute(text, values, binary=True) for text, values in statements]
                 await connection.execute("COMMIT")
-                view = View(*(await live.fetchall())[0])
+                view = checkpoint.readable((await live.fetchall())[0])
                 changes = [Record(*row) for row in await directory.fetchall()]
                 return view, [await one.fetchall() for one in asked], changes
 

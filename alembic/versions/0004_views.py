@@ -215,8 +215,9 @@ CREATE TABLE parked_cases (
 );
 COMMENT ON TABLE parked_cases IS 'Cases with an action that cannot be applied: what they show stands as it was before it.';
 INSERT INTO projections (name, live) VALUES ('cases', 1);
+-- Of a ledger that is there already nobody sees a part: lists are answered once it has been followed so far.
 INSERT INTO projection_checkpoints (name, generation, position, state, until, done)
-VALUES ('cases', 1, 0, 'live', 0, 0), ('cases', 2, 0, 'empty', 0, 0);
+SELECT 'cases', 1, 0, 'live', position, 0 FROM ledger_head UNION ALL VALUES ('cases', 2, 0, 'empty', 0, 0);
 ALTER TABLE jobs ADD COLUMN content_type text, ADD COLUMN file_name text, ADD COLUMN plain_name text;
 """
 
