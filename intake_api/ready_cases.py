@@ -11,7 +11,7 @@ from services.case import Case
 from services.directory import Directory
 from services.vault import Vault
 
-_KEPT = 2_000
+_KEPT_BYTES = 64 << 20
 _TICK = timedelta(microseconds=1)
 
 
@@ -31,6 +31,7 @@ class ReadyCases:
     def __init__(self, vault: Vault, directory: Directory) -> None:
         self._vault, self._directory = vault, directory
         self._kept: OrderedDict[tuple[UUID, bool], Ready] = OrderedDict()
+        self._bytes = 0
 
     async def shown(self, case: Case, masked: bool, now: datetime) -> Ready:
         """The case as it stands now, as far as the reader may see it."""
@@ -43,9 +44,13 @@ class ReadyCases:
         document = case_view.encode(case_view.whole(case, self._directory, now))
         body = await self._vault.open_document(document, masked)
         tag = f"{case.version}.{entity_tag(body)}"
+        old = self._kept.pop(name, None)
         ready = self._kept[name] = Ready(body, tag, case, made_of, self._until(case, now))
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._bytes += len(body)
+        if old:
+            self._bytes -= len(old.body)
+        while self._bytes > _KEPT_BYTES:
+            self._bytes -= len(self._kept.popitem(last=False)[1].body)
         return ready
 
     def _until(self, case: Case, now: datetime) -> datetime:

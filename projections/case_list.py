@@ -6,19 +6,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_, union_all
 
 from projections import tables
 from projections.case_view import encode, place
 from projections.checkpoint import View
-from projections.filters import Asked, complained, conditions
+from projections.filters import Asked, Condition, complained, conditions, word_by_frequency
 from projections.grams import plain
 from projections.views import Rows, Seen, Statement, Views, next_due
 from services.directory import Directory
 
 SORTS = ("opened_at", "updated_at", "due_at", "grade")
-# So many rows are looked at for one page of a word that is found in few of those that may hold it.
-_WORD_PAGE = 500
+# So many more rows are looked at for one page of a word: few that may hold it don't.
+_MAY_NOT_HOLD = 10
 
 Open = Callable[[bytes], Awaitable[bytes]]
 
@@ -60,7 +60,7 @@ async def page(
     count: bool = False,
 ) -> Page:
     """The cases behind the key `after`; `opened` opens a document's texts, as far as the caller may read them."""
-    size = limit + 1 if asked.word is None else max(limit + 1, _WORD_PAGE)
+    size = limit + 1 if asked.word is None else limit + _MAY_NOT_HOLD
     found: list[tuple[Any, ...]] = []
     total: int | None = None
     first: Seen | None = None
@@ -68,8 +68,7 @@ async def page(
         seen = await views.look(lambda view, key=after: _statements(view, asked, order, key, size, now, count))  # type: ignore[misc]
         # What later looks see besides is told as of the first, which saw it all.
         first = first or seen
-        parts = 2 if order.name == "due_at" else 1
-        rows = [row for statement in seen.rows[:parts] for row in statement][:size]
+        rows = seen.rows[0]
         if count and total is None:
             total = await _total(asked, opened, seen.rows[-1])
         found += await matching(rows, asked, opened)
@@ -78,7 +77,7 @@ async def page(
         after = key_of(rows[-1])
     heads = Heads(directory, now)
     items = [heads.whole(row[0], row[1], row[3]) for row in found[:limit]]
-    due_at = first.rows[parts][0][0] if asked.breached is not None else None
+    due_at = first.rows[1][0][0] if asked.breached is not None else None
     return Page(first.view, items, key_of(found[limit - 1]) if len(found) > limit else None, total, due_at)
 
 
@@ -100,10 +99,10 @@ class Heads:
 def _statements(
     view: tables.View, asked: Asked, order: Order, after: Sequence[Any] | None, size: int, now: datetime, count: bool
 ) -> list[Statement]:
-    found: list[Statement] = [*parts(view, asked, order, after, size, now)]
+    found: list[Statement] = [rows_of(view, asked, order, after, size, now)]
     found.append(next_due(view, asked.regions, now))
     if count:
-        matched = _chosen(view, asked, now)
+        matched = _chosen(view, asked).where(*conditions(view, asked, now))
         found.append(
             matched
             if asked.word is not None
@@ -114,32 +113,56 @@ def _statements(
     return found
 
 
-def parts(
-    view: tables.View, asked: Asked, order: Order, after: Sequence[Any] | None, size: int, now: datetime
-) -> list[Select[Any]]:
-    """One walk along an index; ordered by a time that not all have, those without it come last, in a walk of theirs."""
+def rows_of(
+    view: tables.View,
+    asked: Asked,
+    order: Order,
+    after: Sequence[Any] | None,
+    size: int,
+    now: datetime,
+    *more: ColumnElement[Any],
+) -> Statement:
+    """One walk along an index; ordered by a time that not all have, those without it come last, in a walk of theirs.
+
+    `more` columns come last in a row. The second walk begins only where the first gave too few: the rows of a union are
+    taken one part after the other.
+    """
+    limits = _conditions(view, asked, now)
+    walks = [
+        base.where(*limited).add_columns(*more).limit(size)
+        for base in _parted(view, asked, order, after)
+        for limited in limits
+    ]
+    return walks[0] if len(walks) == 1 else union_all(*walks).limit(size)
+
+
+def _parted(view: tables.View, asked: Asked, order: Order, after: Sequence[Any] | None) -> list[Select[Any]]:
+    """The walks in their order: those with a time, and those without."""
     columns = order.columns(view)
-    base = _chosen(view, asked, now).add_columns(*columns).limit(size)
+    base = _chosen(view, asked).add_columns(*columns)
     if order.name != "due_at":
         return [_walk(base, columns, order.descending, _values(order, after))]
     due_at, case_id = columns
-    with_time = _walk(base.where(due_at.is_not(None)), columns, order.descending, _values(order, after))
-    without = _walk(base.where(due_at.is_(None)), [case_id], order.descending, None)
-    if after and after[0] is None:
-        return [
-            with_time.where(due_at.is_(None)),
-            _walk(base.where(due_at.is_(None)), [case_id], order.descending, [UUID(after[1])]),
-        ]
-    return [with_time, without]
+    behind = [UUID(after[1])] if after and after[0] is None else None
+    without = _walk(base.where(due_at.is_(None)), [case_id], order.descending, behind)
+    if behind:
+        return [without]
+    return [_walk(base.where(due_at.is_not(None)), columns, order.descending, _values(order, after)), without]
 
 
-def _chosen(view: tables.View, asked: Asked, now: datetime) -> Select[Any]:
+def _conditions(view: tables.View, asked: Asked, now: datetime) -> list[list[Condition]]:
+    """What is asked; of a word in texts once as of a rare word and once as of a frequent one."""
+    if not asked.grams:
+        return [conditions(view, asked, now)]
+    others = conditions(view, asked._replace(word=None, grams=()), now)
+    return [[*others, one] for one in word_by_frequency(view, asked)]
+
+
+def _chosen(view: tables.View, asked: Asked) -> Select[Any]:
     c = view.cases.c
     texts = select(view.words.c.texts).where(view.words.c.case_id == c.case_id).scalar_subquery()
     third = texts if asked.word is not None else c.case_id
-    return select(c.head, c.project, third, c.due_at, c.case_no, c.external_ref, c.tags).where(
-        *conditions(view, asked, now), *complained(view, asked)
-    )
+    return select(c.head, c.project, third, c.due_at, c.case_no, c.external_ref, c.tags).where(*complained(view, asked))
 
 
 # Columns before the key.

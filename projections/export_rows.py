@@ -46,8 +46,8 @@ class Cases:
         self._heads, self._names = Heads(directory, now), Names(directory, now)
 
     def statements(self, view: tables.View, after: Any, size: int) -> Sequence[Statement]:
-        found = case_list.parts(view, self._asked, self._order, after, size, self._now)
-        return [one.add_columns(view.cases.c.breached_at) for one in found]
+        breached_at = view.cases.c.breached_at
+        return [case_list.rows_of(view, self._asked, self._order, after, size, self._now, breached_at)]
 
     def key(self, row: Row) -> Any:
         return case_list.key_of(row[:-1])

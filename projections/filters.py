@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, not_, or_, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Text
 
@@ -13,6 +13,8 @@ from services.directory import Directory, in_force
 from services.event_log.tables import DATA_KEYS
 
 Condition = ColumnElement[bool]
+# Up to so many cases are fetched by their ids rather than met on a walk.
+_FEW = 2_000
 
 
 class Asked(NamedTuple):
@@ -111,20 +113,38 @@ def any_of(column: Any, values: Collection[str] | None) -> list[Condition]:
     return [column == func.any(literal(sorted(values), ARRAY(Text)))]
 
 
-def _word(view: View, asked: Asked) -> Condition:
-    """A number, a reference or a tag, whole; or a text that may hold the word, which who reads it makes sure of."""
-    c = view.cases.c
-    found: list[Condition] = [
-        c.external_ref == asked.word,
-        c.tags.op("@>")(literal([asked.word], ARRAY(Text))),
+def _word(view: View, asked: Asked, *more: Select[Any]) -> Condition:
+    """A number, a reference or a tag, whole; or a text that may hold the word, which who reads it makes sure of.
+
+    Each by its own index, so that a word that hardly any case has is found at once.
+    """
+    c, w = view.cases.c, view.words.c
+    found = [
+        select(c.case_id).where(c.external_ref == asked.word),
+        select(c.case_id).where(c.tags.op("@>")(literal([asked.word], ARRAY(Text)))),
     ]
     if asked.number:
-        found.append(c.case_no == asked.number)
+        found.append(select(c.case_id).where(c.case_no == asked.number))
     if asked.grams:
-        w = view.words.c
-        held = w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))
-        found.append(c.case_id.in_(select(w.case_id).where(held)))
-    return or_(*found)
+        found.append(select(w.case_id).where(w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))))
+    return c.case_id.in_(union_all(*found, *more))
+
+
+def word_by_frequency(view: View, asked: Asked) -> list[Condition]:
+    """The same for a list that ends after a page, as conditions of which only one is ever worked on.
+
+    Of a word that few cases have the list is made of those; else it is walked, looking at each case's own words.
+    """
+    w = view.words.c
+    held = w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))
+    few = select(w.case_id).where(held).limit(_FEW + 1).cte("few")
+    are_many = select(func.count()).select_from(few).scalar_subquery() > _FEW
+    its_own = select(w.case_id).where(w.case_id == view.cases.c.case_id, held).correlate(view.cases).exists()
+    named = _word(view, asked._replace(grams=()))
+    return [
+        and_(not_(are_many), _word(view, asked._replace(grams=()), select(few.c.case_id))),
+        and_(are_many, or_(its_own, named)),
+    ]
 
 
 def projects_in(

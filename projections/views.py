@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select
+from sqlalchemy import SelectBase
 from sqlalchemy.dialects.postgresql import psycopg as postgresql
 
 from projections import checkpoint, tables
@@ -32,7 +32,7 @@ WHERE NOT void AND due_at IS NOT NULL AND (met_at IS NULL OR met_at > due_at) AN
 """
 
 Rows = list[tuple[Any, ...]]
-Statement = Select[Any] | tuple[str, dict[str, Any]]
+Statement = SelectBase | tuple[str, dict[str, Any]]
 
 
 class Seen(NamedTuple):

@@ -23,6 +23,8 @@ _SERVER_LIMITS = (
     "-c statement_timeout=3000 -c lock_timeout=2000"
     " -c idle_in_transaction_session_timeout=3000"
     " -c TimeZone=UTC -c jit=off"
+    # Answers are short walks along indexes, on disks that need not turn.
+    " -c random_page_cost=1.1 -c max_parallel_workers_per_gather=0"
 )
 
 

@@ -99,7 +99,7 @@ async def test_words_are_paged_in_every_order(
 ) -> None:
     """Also when few of those that are looked at hold the word."""
     house, region = furnished
-    monkeypatch.setattr("projections.case_list._WORD_PAGE", 3)
+    monkeypatch.setattr("projections.case_list._MAY_NOT_HOLD", 1)
     agent = house.agent(region)
     expected = [item["case_id"] for item in (await page(agent, sort=order))["items"]]
     seen = [item["case_id"] async for items in pages(agent, 2, {"sort": order, "q": "渗水"}) for item in items]
