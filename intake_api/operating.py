@@ -18,7 +18,7 @@ from services.identifiers import parse_case_no, parse_uuid
 from services.settings import Settings
 
 # Folded cases that a process with nothing else to do remembers.
-_KEPT = 50_000
+_KEPT = 10_000
 # Seconds in which somebody leads and has tried all again.
 _PATIENCE = 60.0
 

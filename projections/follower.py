@@ -38,7 +38,7 @@ REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
 
 # So many actions at once beside an API in the same process, and in one of its own.
 IN_COMPANY = 500
-ALONE = 10_000
+ALONE = 20_000
 
 
 class Batch(NamedTuple):
