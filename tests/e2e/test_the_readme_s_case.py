@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 # A machine that has only Python, git and make may have no curl: then this does the little that the lines ask of it.
 _STAND_IN = """#!{python}
-import sys, urllib.error, urllib.request
+import sys, urllib.error, urllib.parse, urllib.request
 headers, data, url, words = {{}}, None, "", iter(sys.argv[1:])
 for word in words:
     if word == "-H":
@@ -24,6 +24,9 @@ for word in words:
         headers[name] = value
     elif word == "-d":
         data = next(words).encode()
+    elif word == "--data-urlencode":
+        name, _, value = next(words).partition("=")
+        url += "?" + urllib.parse.urlencode({{name: value}})
     elif not word.startswith("-"):
         url = word
 try:
@@ -81,12 +84,17 @@ async def test_the_readme_s_lines_lead_from_the_first_risk_to_the_applied_lesson
         service.end()
     refused = [answer["code"] for answer in answers if "code" in answer]
     assert refused == ["closure_criteria_not_met"]
-    assert case == answers[-2]
+    assert case == answers[-5]
     assert (case["status"], case["stage"], case["escalation_level"]) == ("accounted", "complaint", "region")
     assert (case["household_count"], case["facts"]) == (2, {"compensation": "20000.00"})
     assert [cycle["closure"]["decision"] for cycle in case["cycles"]] == ["维修完成"]
     assert case["closure"]["decision"] == "复查无渗水"
     assert case["lessons"][0]["applied"][0]["applied_to"] == "佛山二期外墙工程"
     assert case["inconsistencies"] == []
-    types = [action["type"] for action in answers[-1]["items"]]
+    types = [action["type"] for action in answers[-4]["items"]]
     assert (types[0], types[-1]) == ("risk_identified", "lesson_applied")
+    cases, breaches, summary = answers[-3:]
+    assert [one["case_no"] for one in cases["items"]] == [number]
+    assert breaches["items"] == []
+    # The neighbour's case counts as opened; its household and complaint are its target's.
+    assert [(one["region"], one["opened"], one["responded_in_time"]) for one in summary["items"]] == [("GD", 2, 2)]
