@@ -68,9 +68,11 @@ async def within(seconds: float, work: Coroutine[Any, Any, _T], connection: Conn
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
-        # Nobody waits for what becomes of it now; that it fails on a cut connection is no news.
+        # Nobody waits for what becomes of it now; that it fails on a cut connection is no news. But until it has let go
+        # of the socket nobody may close that: of a watched descriptor that is gone the loop aborts the process.
         task.add_done_callback(_forget)
         cut(connection)
+        await asyncio.wait({task}, timeout=1)
         raise
     if not done:
         cut(connection)
