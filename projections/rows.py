@@ -186,7 +186,8 @@ def _complaint(case: Case, one: Complaint) -> Row:
         key_of(who.phone) if who and who.phone else None,
         one.obtained_at,
         one.responded_at,
-        (one.responded_at - one.obtained_at) // _SECOND if one.responded_at else None,
+        # What was answered in a void case counts for nothing.
+        (one.responded_at - one.obtained_at) // _SECOND if one.responded_at and not case.void else None,
     )
 
 
