@@ -182,7 +182,9 @@ def _filters(rng: Random, ledger: Ledger) -> list[Filter]:
 async def _cases(ledger: Ledger) -> list[Case]:
     """Every case as it is told alone; `own` complaints are those that it did not get by a merger."""
     found = [(await ledger.manager.get(f"/v1/cases/{case['case_id']}")).json() for case in ledger.cases]
-    lent = {one["complaint_id"] for case in found if case["status"] == "merged" for one in case["complaints"]}
+    # Also what a void case lends: it was received there, and counts for nothing.
+    merged_ones = [case for case in found if any(link["kind"] == "merged_into" for link in case["links"])]
+    lent = {one["complaint_id"] for case in merged_ones for one in case["complaints"]}
     for case in found:
         merged = case["status"] == "merged"
         # What is no complaint yet has no grade.
