@@ -30,22 +30,24 @@ LOCK = 0x616E6A76
 _LIMITS = "-c idle_session_timeout=5000 -c statement_timeout=60000 -c lock_timeout=10000"
 _BEAT = 1.0
 _AGAIN = 1.0
-_PACE = 0.02
+# Seconds between batches. Under load actions are gathered for longer: a large batch costs half as much an action.
+_PACE, _PACE_UNDER_LOAD, _LOAD = 0.02, 0.25, 20
 _LEAD = "UPDATE projections SET leader = %b, leading_at = now() WHERE name = 'cases'"
 
 # What the database refuses because of the rows, not of the moment.
 REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
 
 # So many actions at once beside an API in the same process, and in one of its own.
-IN_COMPANY = 500
+IN_COMPANY = 2_000
 ALONE = 20_000
 
 
 class Batch(NamedTuple):
-    """Folded records up to a position; `without` the cases that are parked. `is_full`: more may be there."""
+    """So many folded records up to a position; `without` the cases that are parked. `is_full`: more may be there."""
 
     moved: Moved
     position: int
+    size: int
     is_full: bool
     without: frozenset[UUID]
 
@@ -110,8 +112,8 @@ class Follower:
             batch = ahead or await _beating(connection, self._folded(view.position, parked.keys()))
             ahead = await self._written(connection, writer, view, batch) if batch else None
             if not ahead:
-                # Under load a batch gathers what arrives meanwhile; an action that comes alone has not waited for it.
-                await asyncio.sleep(_PACE if batch else 0)
+                # A batch gathers what arrives meanwhile; an action that comes alone has not waited for it.
+                await asyncio.sleep(_pace(batch))
                 # Not `wait_for`: if it is cancelled just as the ledger grows, it forgets that it was.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_BEAT / 2):
@@ -123,7 +125,7 @@ class Follower:
         if not records:
             return None
         moved = await self._folder.take(records, without)
-        return Batch(moved, records[-1].position, len(records) == self._most, frozenset(without))
+        return Batch(moved, records[-1].position, len(records), len(records) == self._most, frozenset(without))
 
     async def _written(self, connection: Connection, writer: Writer, view: View, batch: Batch) -> Batch | None:
         """Write a batch; meanwhile the next one is folded, if there is one."""
@@ -149,6 +151,12 @@ class Follower:
         freed: Iterable[UUID] = (),
     ) -> None:
         self._moved(await step(connection, writer, view, position, moved, freed))
+
+
+def _pace(batch: Batch | None) -> float:
+    if batch is None:
+        return 0.0
+    return _PACE if batch.size < _LOAD else _PACE_UNDER_LOAD
 
 
 async def _beating(connection: Connection, work: Coroutine[Any, Any, _T] | asyncio.Task[_T]) -> _T:
