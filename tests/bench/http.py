@@ -43,6 +43,8 @@ _CASES = 2_000
 _ROUNDS = 5
 _SECONDS = 2.5
 _PATIENCE = 30.0
+# The views are kept by `anjuan follow` beside the service, as under heavy load, and not by the service itself.
+_APART = os.environ.get("BENCH_FOLLOW") == "apart"
 UVICORN = (
     *("-m", "uvicorn", "--workers", "1", "--loop", "uvloop", "--http", "httptools"),
     *("--no-access-log", "--log-level", "warning", "--no-server-header", "--timeout-keep-alive", "75"),
@@ -74,12 +76,32 @@ def measure(rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Report:
 
 
 @contextmanager
+def beside(arguments: list[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """One of the program's commands, ended afterwards."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANJUAN_")}
+    command = [sys.executable, "-m", "intake_api", *arguments]
+    running = subprocess.Popen(
+        command, env={**inherited, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+@contextmanager
 def _ours(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner) -> Iterator[tuple[Contender, str]]:
     """`anjuan serve` on the embedded server of its data folder, which it finds running."""
     environment = {"ANJUAN_DATA": str(folder), "ANJUAN_ACCESS_LOG": "off", "ANJUAN_LOG_LEVEL": "warning"}
     port = free_port()
     command = ["-m", "intake_api", "serve", "--demo", "--port", str(port)]
-    with process(command, environment, port, folder) as pid:
+    with ExitStack() as stack:
+        if _APART:
+            environment["ANJUAN_FOLLOW"] = "off"
+        pid = stack.enter_context(process(command, environment, port, folder))
+        if _APART:
+            stack.enter_context(beside(["follow"], environment))
         tokens = Tokens(Settings(environment).key("ANJUAN_TOKEN_KEY"))
         issued = [tokens.issue("agent", ["GD"], "region", f"agent-{n}", 1) for n in range(_CLIENTS)]
         _open_cases(runner, port, issued)
