@@ -107,7 +107,7 @@ class Follower:
             view = now
             if again:
                 moved = await _beating(connection, self._folder.whole(again, view.position))
-                await self._write(connection, writer, view, view.position, moved, again)
+                self._moved(await step(connection, writer, view, view.position, moved, again))
                 continue
             batch = ahead or await _beating(connection, self._folded(view.position, parked.keys()))
             ahead = await self._written(connection, writer, view, batch) if batch else None
@@ -130,27 +130,16 @@ class Follower:
     async def _written(self, connection: Connection, writer: Writer, view: View, batch: Batch) -> Batch | None:
         """Write a batch; meanwhile the next one is folded, if there is one."""
         if not batch.is_full:
-            await self._write(connection, writer, view, batch.position, batch.moved)
+            self._moved(await step(connection, writer, view, batch.position, batch.moved))
             return None
         without = batch.without | {one.case_id for one in batch.moved.parked}
         folding = asyncio.create_task(self._folded(batch.position, without))
         try:
-            await self._write(connection, writer, view, batch.position, batch.moved)
+            self._moved(await step(connection, writer, view, batch.position, batch.moved))
             return await _beating(connection, folding)
         finally:
             folding.cancel()
             await asyncio.gather(folding, return_exceptions=True)
-
-    async def _write(
-        self,
-        connection: Connection,
-        writer: Writer,
-        view: View,
-        position: int,
-        moved: Moved,
-        freed: Iterable[UUID] = (),
-    ) -> None:
-        self._moved(await step(connection, writer, view, position, moved, freed))
 
 
 def _pace(batch: Batch | None) -> float:

@@ -1,5 +1,6 @@
 """A file holds what the list holds: every row, in its order, readable, and no more than its reader may see."""
 
+import asyncio
 import csv
 import random
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from projections import export_rows
 from projections.export_columns import BREACHES, CASES, Column
 from projections.labels import LABELS, text
 from projections.spreadsheets import BOM, as_text
+from services.jobs import Progress
 from tests.contract.house import RESPONSE, Caller, House, codes
 from tests.e2e.fire import seed_of
 
@@ -246,6 +248,38 @@ async def test_breaches_are_the_duties_of_the_cases_that_are_or_were_late(
     assert [row["时限"] for row in await csv_rows(agent, "/v1/breaches.csv?sort=due_at")] == sorted(dues)
 
 
+BREACH_QUERIES = (
+    "",
+    "state=overdue",
+    "state=met_late&sort=due_at",
+    "duty=respond",
+    "duty=hold_accountable&duty=record_lesson",
+    "from=2026-03-01T00:00:00%2B08:00",
+    "to=2026-08-01T00:00:00%2B08:00&sort=-due_at",
+    "city=佛山",
+    "region=NOWHERE",
+)
+
+
+@pytest.mark.parametrize("query", BREACH_QUERIES)
+async def test_a_file_of_breaches_holds_what_their_list_holds_in_its_order(
+    house: House, furnished: tuple[list[str], int], query: str
+) -> None:
+    agent = house.agent(*furnished[0])
+    items = await listed(agent, f"/v1/breaches?{query}")
+    rows = await csv_rows(agent, f"/v1/breaches.csv?{query}")
+    assert [(row["投诉标识"], row["义务"], row["时限"], row["履行状态"]) for row in rows] == [
+        (
+            item["complaint_id"] or "",
+            text("duty", item["duty"], "zh"),
+            as_csv(beijing(item["due_at"])),
+            LABELS["duty_state"][item["state"]].zh,
+        )
+        for item in items
+    ]
+    assert items or query in ("region=NOWHERE", "city=佛山") or query.startswith("duty=hold")
+
+
 async def test_breaches_are_filtered_as_they_are_asked_for(house: House, furnished: tuple[list[str], int]) -> None:
     regions, _ = furnished
     agent = house.agent(*regions)
@@ -380,8 +414,16 @@ async def test_a_large_workbook_is_a_job_that_only_who_asked_can_open(
     at_once = await agent.get("/v1/cases.xlsx")
     assert at_once.status_code == 200
     monkeypatch.setattr("intake_api.jobs._AT_ONCE", 0.0)
+    gate, whole = asyncio.Event(), exports.Export.whole
+
+    async def slow(export: exports.Export, progress: Progress) -> bytes:
+        await gate.wait()
+        return await whole(export, progress)
+
+    monkeypatch.setattr(exports.Export, "whole", slow)
     begun = await agent.get("/v1/cases.xlsx")
     assert begun.status_code == 202
+    gate.set()
     job = await _done(house, agent, begun)
     file = await agent.get(job["result_url"])
     assert workbook_rows(file.content) == workbook_rows(at_once.content)
