@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from intake_api import impact_job
 from services.embedded_postgres import EmbeddedPostgres
 from tests.conftest import fresh_database
 from tests.contract.house import House, open_house
@@ -17,3 +18,9 @@ async def house(
     with fresh_database(cluster) as url:
         async with open_house(url, tmp_path_factory.mktemp("keys")) as opened:
             yield opened
+
+
+@pytest.fixture(autouse=True)
+def drafts_are_tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much this house has stored, a draft is handed to another process only where a test says so."""
+    monkeypatch.setattr(impact_job, "SMALL", 1 << 40)

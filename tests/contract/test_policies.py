@@ -152,8 +152,6 @@ async def test_longer_work_is_a_job_that_only_who_began_it_is_told_of(
         return Impact(0, [], Counter(), Counter())
 
     monkeypatch.setattr(impact_job, "over_ledger", slow)
-    # Judged in this process, however much other tests have stored.
-    monkeypatch.setattr(impact_job, "SMALL", 1 << 40)
     begun = await admin.post("/v1/policies/impact", {"policy": draft(soon())}, None)
     assert (begun.status_code, begun.json()["state"]) == (202, "running")
     path = begun.headers["location"]
@@ -170,7 +168,6 @@ async def test_longer_work_is_a_job_that_only_who_began_it_is_told_of(
 async def test_a_large_ledger_is_judged_in_another_process_with_the_same_report(
     house: House, admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(impact_job, "SMALL", 1 << 40)
     body = {"policy": draft(soon())}
     here = await admin.post("/v1/policies/impact", body, None)
     assert here.status_code == 200 and here.json()["cases"] > 0
