@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import (
+    audit,
     batch,
     case_lists,
     cases,
@@ -53,6 +54,9 @@ _AS_OF = openapi.query(as_of={"type": "string", "format": "date-time"})
 _PAST = openapi.query(
     as_of={"type": "string", "format": "date-time"}, known_at={"type": "string", "format": "date-time"}
 )
+_AUDIT = (200, 401, 403, 422, 503)
+_POSITION = {"type": "integer", "minimum": 1}
+_PROOF = openapi.query(position=_POSITION, size=_POSITION, **{"from": _POSITION, "to": _POSITION})
 _POST = {"parameters": openapi.headers("Idempotency-Key", "If-Match")}
 
 
@@ -180,6 +184,10 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         ),
         _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),
         _job_result(),
+        _lines("/v1/audit/events", audit.list_events),
+        _route("GET", "/v1/audit/head", audit.get_head, "AuditHead", _AUDIT, extra={"parameters": []}),
+        _route("GET", "/v1/audit/proof", audit.get_proof, "Proof", (*_AUDIT, 409), extra=_PROOF),
+        _route("GET", "/v1/audit/keys", audit.list_keys, "KeyPage", _AUDIT, extra={"parameters": []}),
         _route("GET", "/v1/labels", labels.get_labels, "Labels", _READ),
         _route("GET", "/v1/projections", view_operation.list_projections, "ProjectionPage", (200, 401, 403, 422, 503)),
         _route(
@@ -206,6 +214,18 @@ def _file(path: str, handler: Handler, parameters: dict[str, Any]) -> LeanRoute:
     csv = path.endswith(".csv")
     statuses = (200, 401, 403, 422, 503) if csv else (200, 202, 401, 403, 422, 503)
     return _route("GET", path, handler, None, statuses, extra=parameters, kind=openapi.Csv if csv else openapi.Xlsx)
+
+
+def _lines(path: str, handler: Handler) -> LeanRoute:
+    """One JSON document a line."""
+    instant = {"type": "string", "format": "date-time"}
+    parameters = openapi.query(
+        after={"type": "integer", "minimum": 0, "default": 0},
+        limit={"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000},
+        region={"type": "array", "items": {"type": "string"}},
+        **{"from": instant, "to": instant},
+    )
+    return _route("GET", path, handler, None, (*_AUDIT, 409), extra=parameters, kind=openapi.Lines)
 
 
 def _job_result() -> LeanRoute:
@@ -271,6 +291,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             view_operation.measure(services),
             services.watch.run(),
             services.log.read.listen(),
+            services.tree_heads.run(),
         ]
         if services.settings.follow:
             works.append(services.follower.run())

@@ -1,10 +1,10 @@
 """The OpenAPI document: a named schema per type of action and per answer, examples included."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
@@ -618,6 +618,84 @@ class ShownProjection(Shown):
     rebuild: ShownRebuild
 
 
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="32 bytes in hex")]
+
+
+class AuditEvent(Shown):
+    """An event as it is stored; `header_hash` binds all of the others, and is the tree's leaf.
+
+    `case_id` is null for what belongs to no case. Texts in the body are sealed.
+    """
+
+    position: int
+    recorded_at: Instant
+    case_id: str | None
+    stream: str
+    version: int
+    type: str
+    schema_: int = Field(alias="schema")
+    actor: str
+    region: str
+    header_hash: Sha256
+    body_hash: Sha256
+    body: str | None = None
+    body_base64: str | None = None
+
+
+class AuditHead(Shown):
+    """The signed head of the tree over all events (RFC 9162); `checkpoint` is the signed text."""
+
+    origin: str
+    epoch: int
+    size: int
+    root: Sha256
+    time: Instant
+    checkpoint: str
+
+
+class InclusionProof(Shown):
+    """That an event is in the tree of `size` events: its leaf and the path to the root (RFC 9162, 2.1.3)."""
+
+    position: int
+    size: int
+    leaf_index: int
+    header_hash: Sha256
+    leaf_hash: Sha256
+    root: Sha256
+    path: list[Sha256]
+
+
+class ConsistencyProof(Shown):
+    """That the tree of `to` events begins with that of `from` events (RFC 9162, 2.1.4)."""
+
+    from_: int = Field(alias="from")
+    to: int
+    from_root: Sha256
+    to_root: Sha256
+    path: list[Sha256]
+
+
+class Proof(RootModel[InclusionProof | ConsistencyProof]):
+    """Of inclusion for `position`, of consistency for `from`."""
+
+
+class ShownKey(Shown):
+    """A public key that signs heads; `key` is the line for a verifier (c2sp.org/signed-note)."""
+
+    origin: str
+    algorithm: Literal["Ed25519"]
+    key_id: str
+    public_key: Sha256
+    key: str
+
+
+class KeyPage(Shown):
+    """All that signed."""
+
+    items: list[ShownKey]
+    next_cursor: None
+
+
 class ProjectionPage(Shown):
     """All projections."""
 
@@ -683,6 +761,10 @@ SHOWN = (
     Impact,
     ShownJob,
     Labels,
+    AuditEvent,
+    AuditHead,
+    Proof,
+    KeyPage,
     ProjectionPage,
     Problem,
 )
@@ -795,6 +877,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         ref_template=_REF,
     )
     schemas.update(defined["$defs"])
+    # The framework takes every content that is not application/json for a string.
+    made["paths"]["/v1/audit/events"]["get"]["responses"]["200"]["content"] = lines("AuditEvent")
     for name, example in EXAMPLES.items():
         schemas[name]["examples"] = [example]
     schemas["Action"] = {
@@ -827,6 +911,11 @@ def takes_many(model: str) -> dict[str, Any]:
     return described
 
 
+def lines(model: str) -> dict[str, Any]:
+    """An answer's content: one such document a line."""
+    return {Lines.media_type: {"schema": {"$ref": _REF.format(model=model)}}}
+
+
 def query(**parameters: dict[str, Any]) -> dict[str, Any]:
     """A route's query parameters, each with its schema."""
     listed = [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()]
@@ -852,6 +941,12 @@ class Csv(Response):
     """A list as a file."""
 
     media_type = "text/csv"
+
+
+class Lines(Response):
+    """One JSON document a line."""
+
+    media_type = "application/x-ndjson"
 
 
 class Xlsx(Response):

@@ -22,7 +22,9 @@ from projections.checkpoint import Unfilled
 from services.batch import NoSuchCase, OpenedTwice
 from services.desk import DuplicateReference, KeyReused, NotYours, StillRunning, VersionMismatch
 from services.event_log import Overloaded, Unavailable
+from services.event_log.tree import BrokenTree
 from services.rules import Fault, Malformed, Refusal, Rule
+from services.tree_heads import Forked
 
 CONTENT_TYPE = b"application/problem+json"
 
@@ -82,6 +84,11 @@ CODES: Mapping[str, Code] = {
     "last_event_id_malformed": Code(400, "Last-Event-ID 无法识别", "The Last-Event-ID is not a position"),
     "ledger_restored": Code(
         409, "该位置已不在账本中, 账本曾由备份恢复", "The ledger was restored: that position is no longer in it"
+    ),
+    "ledger_forked": Code(
+        503,
+        "账本与已签署的树头不一致; 若曾由备份恢复, 请运行 anjuan restored",
+        "The ledger is not the one whose heads were signed; if a backup was restored, run anjuan restored",
     ),
     "overloaded": Code(503, "当前请求过多, 请稍后重试", "Too much at once: try again shortly"),
     "projection_behind": Code(
@@ -225,6 +232,8 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "duplicate_external_ref")
         case Overloaded():
             return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
+        case Forked() | BrokenTree():
+            return problem(call, "ledger_forked")
         case LedgerRestored():
             return problem(call, "ledger_restored")
         case ProjectionBehind() | Unfilled():

@@ -22,6 +22,7 @@ from projections.watch import Watch
 from services.caller import Caller
 from services.case import Case
 from services.casebook import Casebook
+from services.checkpoints import HeadKey
 from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
@@ -31,6 +32,7 @@ from services.jobs import Jobs
 from services.policies import PolicyBook
 from services.registrar import Registrar
 from services.settings import Settings
+from services.tree_heads import TreeHeads
 from services.vault import Vault
 
 
@@ -61,6 +63,8 @@ class Services:
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key)
+        self.head_key = HeadKey(settings.key("ANJUAN_HEAD_KEY"))
+        self.tree_heads = TreeHeads(self.log, self.head_key, settings.heads, settings.heads_url, lambda: self.now())
         self.jobs = Jobs(self.log, self.now)
         self.deadlines = Deadlines()
         self.epoch = 1

@@ -32,6 +32,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
     Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
     Setting("ANJUAN_MASTER_KEY", "", "key that wraps the data keys: 32 bytes, base64", True),
+    Setting(
+        "ANJUAN_HEADS", "", "folder where signed tree heads are kept outside the database; unset: ANJUAN_DATA/heads"
+    ),
+    Setting("ANJUAN_HEADS_URL", "", "where each new tree head is posted to, as text", True),
+    Setting("ANJUAN_HEAD_KEY", "", "key that signs tree heads: 32 bytes, base64 (Ed25519 seed)", True),
     Setting("ANJUAN_PHONE_KEY", "", "key of the telephone numbers' hashes: 32 bytes, base64", True),
 )
 
@@ -49,6 +54,10 @@ class Settings:
         self.database_url = self._values["ANJUAN_DATABASE_URL"]
         if self.database_url and not self.database_url.startswith("postgresql://"):
             raise BadSetting("ANJUAN_DATABASE_URL does not begin with postgresql://")
+        self.heads = Path(self._values["ANJUAN_HEADS"] or self.data / "heads").resolve()
+        self.heads_url = self._values["ANJUAN_HEADS_URL"]
+        if self.heads_url and not self.heads_url.startswith(("http://", "https://")):
+            raise BadSetting("ANJUAN_HEADS_URL begins with neither http:// nor https://")
         self.pg_bin = Path(self._values["ANJUAN_PG_BIN"]) if self._values["ANJUAN_PG_BIN"] else None
         self.host = self._values["ANJUAN_HOST"]
         self.port = self._number("ANJUAN_PORT", 65535)

@@ -42,7 +42,7 @@ def serve(
         settings = Settings.from_environment()
         host, port = host or settings.host, port or settings.port
         # Made before any worker starts, so that all of them find one key.
-        for key in ("ANJUAN_TOKEN_KEY", "ANJUAN_MASTER_KEY", "ANJUAN_PHONE_KEY"):
+        for key in ("ANJUAN_TOKEN_KEY", "ANJUAN_MASTER_KEY", "ANJUAN_PHONE_KEY", "ANJUAN_HEAD_KEY"):
             settings.key(key)
         # Ctrl-C and a service manager's stop both end in the same orderly way down, the embedded server last.
         signal.signal(signal.SIGTERM, _interrupt)

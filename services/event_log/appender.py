@@ -14,6 +14,7 @@ from services.event_log import statements as sql
 from services.event_log.arrays import bools, byteas, instants, int2s, int4s, int8s, register, texts, uuids
 from services.event_log.connections import TRANSIENT, connect, cut
 from services.event_log.exchange import BEGIN, COMMIT, ROLLBACK, Exchange
+from services.event_log.merkle import Frontier, kept_frontier
 from services.event_log.plan import Found, Head, Plan, settle
 from services.event_log.proposal import (
     Appended,
@@ -180,14 +181,14 @@ class Appender:
         while True:
             try:
                 exchange = self._exchange or await self._open()
-                found = await _look(exchange, proposals)
+                found, tree = await _look(exchange, proposals)
                 if uncertain and await _is_stored(exchange, uncertain[0].records[0]):
                     await exchange.ask(ROLLBACK)
                     return self._succeeded(*uncertain)
                 plan = Plan(found, self._clock())
                 outcomes = settle(plan, proposals)
                 uncertain = (plan, outcomes) if plan.records else None
-                await _write(exchange, plan)
+                await _write(exchange, plan, tree)
                 return self._succeeded(plan, outcomes)
             except TRANSIENT:
                 await self._drop_connection()
@@ -223,14 +224,26 @@ class Appender:
                 await exchange.close()
 
 
-async def _look(exchange: Exchange, proposals: Sequence[Proposal]) -> Found:
+async def _look(exchange: Exchange, proposals: Sequence[Proposal]) -> tuple[Found, Frontier]:
     """Lock the head, then read all that the batch's fate depends on: one round trip."""
     # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
     begun = list({fact.begun for proposal in proposals for fact in proposal.facts if fact.begun})
     _, head, rows = await exchange.ask(BEGIN, (sql.LOCK_HEAD, ()), (sql.LOOK, _asked(proposals, begun)))
     if not head:
         raise RuntimeError("the ledger has no head row: run the migrations")
-    return _found(Head(*head[0]), rows, begun)
+    position, recorded_at, epoch, size, peaks = head[0]
+    tree = await _tree(exchange, position, size, peaks)
+    return _found(Head(position, recorded_at, epoch), rows, begun), tree
+
+
+async def _tree(exchange: Exchange, position: int, size: int, peaks: bytes) -> Frontier:
+    """The tree of all that is stored. One that lags, since a release without it appended, or that cannot be, is
+    completed from the leaves themselves: whoever was answered must be in it."""
+    tree = kept_frontier(position, size, peaks)
+    if tree.size < position:
+        (leaves,) = await exchange.ask((sql.LEAVES, (tree.size, position)))
+        tree.append(header_hash for _, header_hash in leaves)
+    return tree
 
 
 def _asked(proposals: Sequence[Proposal], begun: Sequence[Begun]) -> list[object]:
@@ -281,23 +294,26 @@ async def _is_stored(exchange: Exchange, record: Record) -> bool:
     return rows == [(record.header_hash,)]
 
 
-async def _write(exchange: Exchange, plan: Plan) -> None:
+async def _write(exchange: Exchange, plan: Plan, tree: Frontier) -> None:
     """Insert the batch, move the head, commit: one round trip."""
     if plan.records:
-        store = sql.STORE_AND_TURN if plan.cases.turned else sql.STORE
-        await exchange.ask((store, _stored(plan)), COMMIT)
+        tree.append(record.header_hash for record in plan.records)
+        store = (sql.STORE, sql.STORE_AND_GROW, sql.STORE_AND_TURN, sql.STORE_TURN_AND_GROW)
+        chosen = store[2 * bool(plan.cases.turned) + bool(tree.completed)]
+        await exchange.ask((chosen, _stored(plan, tree)), COMMIT)
     else:
         await exchange.ask(ROLLBACK)
 
 
-def _stored(plan: Plan) -> list[object]:
-    """The parameters of `STORE`, or of `STORE_AND_TURN` if there are cases to turn."""
+def _stored(plan: Plan, tree: Frontier) -> list[object]:
+    """The parameters of that one of `STORE` which has cases to turn, nodes to keep, both or neither."""
     records = plan.records
     keys = [key for key, _ in plan.answers]
     answers = [answer for _, answer in plan.answers]
     numbers = list(plan.cases.numbers.items())
     cases = list(plan.cases.begun.values())
     turned = plan.cases.turned
+    grown = tree.completed
     return [
         int8s([r.position for r in records]),
         uuids([r.stream for r in records]),
@@ -335,6 +351,17 @@ def _stored(plan: Plan) -> list[object]:
         bools([case.is_open for case in cases]),
         plan.position,
         plan.recorded_at,
+        tree.size,
+        tree.peaks,
         *((uuids(list(turned)), bools(list(turned.values()))) if turned else ()),
+        *(
+            (
+                int2s([node.level for node, _ in grown]),
+                int8s([node.number for node, _ in grown]),
+                byteas([digest for _, digest in grown]),
+            )
+            if grown
+            else ()
+        ),
         str(plan.position),
     ]

@@ -63,7 +63,12 @@ def header_hash(
 ) -> bytes:
     """SHA-256 over the packed header and the body's hash (module docstring); 32 bytes."""
     fixed = _FIXED.pack(position, stream.bytes, version, schema, microseconds(recorded_at))
-    return sha256(_MAGIC + fixed + _texts(name, actor, region) + sha256(body).digest()).digest()
+    return sha256(_MAGIC + fixed + _texts(name, actor, region) + body_hash(body)).digest()
+
+
+def body_hash(body: bytes) -> bytes:
+    """SHA-256 of the stored bytes."""
+    return sha256(body).digest()
 
 
 # The same actor does the same things in the same region all day.

@@ -1,8 +1,10 @@
 """The SQL of the event log. Arrays in, so that a batch of any size is one statement."""
 
-LOCK_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head FOR UPDATE"
+LOCK_HEAD = "SELECT position, recorded_at, epoch, tree_size, peaks FROM ledger_head FOR UPDATE"
 
 READ_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head"
+
+READ_TREE = "SELECT ledger_id, epoch, position, recorded_at, tree_size, peaks FROM ledger_head"
 
 IS_WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
 
@@ -96,21 +98,27 @@ WITH stored AS (
     INSERT INTO case_ids (case_no, stream, project, category, opened_at, is_open)
     SELECT * FROM unnest(%b::text[], %b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::bool[])
 ), moved AS (
-    UPDATE ledger_head SET position = %b, recorded_at = %b
-){more}
+    UPDATE ledger_head SET position = %b, recorded_at = %b, tree_size = %b, peaks = %b
+){turned}{grown}
 SELECT pg_notify('anjuan', %b)
 """
 
-STORE = _STORE.format(more="")
-
-# For the few batches that close or reopen cases: the others need not pay for an update of nothing.
-STORE_AND_TURN = _STORE.format(
-    more=""", turned AS (
+# Only few batches close or reopen cases, or complete a subtree: the others need not pay for an update of nothing.
+_TURNED = """, turned AS (
     UPDATE case_ids AS c SET is_open = said.is_open
     FROM unnest(%b::uuid[], %b::bool[]) AS said (stream, is_open)
     WHERE c.stream = said.stream AND c.is_open <> said.is_open
 )"""
-)
+
+_GROWN = """, grown AS (
+    INSERT INTO tree_nodes (level, index, hash) SELECT * FROM unnest(%b::int2[], %b::int8[], %b::bytea[])
+    ON CONFLICT (level, index) DO UPDATE SET hash = excluded.hash
+)"""
+
+STORE = _STORE.format(turned="", grown="")
+STORE_AND_GROW = _STORE.format(turned="", grown=_GROWN)
+STORE_AND_TURN = _STORE.format(turned=_TURNED, grown="")
+STORE_TURN_AND_GROW = _STORE.format(turned=_TURNED, grown=_GROWN)
 
 _COLUMNS = "position, stream, version, name, schema, actor, region, recorded_at, body, header_hash"
 
@@ -141,6 +149,25 @@ ORDER BY e.stream, e.version
 BY_STREAM = f"""
 SELECT {_COLUMNS} FROM events WHERE (stream, version) > (%b, %b) AND position <= %b ORDER BY stream, version LIMIT %b
 """
+
+LEAVES = "SELECT position, header_hash FROM events WHERE position > %b AND position <= %b ORDER BY position"
+
+LEAVES_OF = """
+SELECT e.position, e.header_hash FROM unnest(%b::int8[], %b::int8[]) AS asked (first, last)
+JOIN events AS e ON e.position > asked.first AND e.position <= asked.last
+"""
+
+NODES_OF = """
+SELECT n.level, n.index, n.hash FROM unnest(%b::int2[], %b::int8[], %b::int8[]) AS asked (level, first, last)
+JOIN tree_nodes AS n ON n.level = asked.level AND n.index >= asked.first AND n.index < asked.last
+"""
+
+BETWEEN = f"""
+SELECT {_COLUMNS} FROM events
+WHERE position > %b AND position <= %b AND (%b OR region = ANY(%b::text[])) ORDER BY position LIMIT %b
+"""
+
+RECORDED_AT = "SELECT recorded_at FROM events WHERE position = %b"
 
 AFTER = f"SELECT {_COLUMNS} FROM events WHERE position > %b ORDER BY position LIMIT %b"
 

@@ -29,6 +29,9 @@ HEAD = Table(
     Column("position", BigInteger, nullable=False),
     Column("recorded_at", _INSTANT, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("ledger_id", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("tree_size", BigInteger, nullable=False, server_default="0"),
+    Column("peaks", LargeBinary, nullable=False, server_default=""),
     comment="One row: the end of the ledger. Its lock orders every append.",
 )
 
@@ -58,6 +61,26 @@ Index(
     "events_directory",
     EVENTS.c.position,
     postgresql_where=text("name IN ('region_described', 'project_described')"),
+)
+
+TREE_NODES = Table(
+    "tree_nodes",
+    METADATA,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    comment="Complete subtrees of 2^level leaves, of every eighth level (RFC 9162).",
+)
+
+TREE_HEADS = Table(
+    "tree_heads",
+    METADATA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("signed_at", _INSTANT, nullable=False),
+    Column("note", Text, nullable=False),
+    comment="What this service signed; copies are kept outside.",
 )
 
 IDEMPOTENCY_KEYS = Table(

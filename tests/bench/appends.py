@@ -210,8 +210,11 @@ def _without_order(notifies: bool) -> type[Appender]:
     text = {name: value for name, value in vars(statements).items() if name.isupper()}
     text["LOCK_HEAD"] = _changed(text["LOCK_HEAD"], r" FOR UPDATE", "")
     # Found by what they do, so that the log's statements may be split or joined without breaking this.
-    moves = r"UPDATE ledger_head SET position = %b, recorded_at = %b"
-    text |= {name: _change(value, moves, "SELECT %b::int8, %b::timestamptz") for name, value in text.items()}
+    moves = r"UPDATE ledger_head SET position = %b, recorded_at = %b, tree_size = %b, peaks = %b"
+    text |= {
+        name: _change(value, moves, "SELECT %b::int8, %b::timestamptz, %b::int8, %b::bytea")
+        for name, value in text.items()
+    }
     inserts = r"(INSERT INTO events \([^)]*\)\s*)SELECT \* FROM unnest\(([^)]*)\)"
     columns = "stream, version, name, schema, actor, region, recorded_at, body, header_hash"
     placed = rf"\1SELECT nextval('unordered'), {columns} FROM unnest(\2) AS batch (position, {columns})"

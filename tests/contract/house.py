@@ -66,7 +66,10 @@ class Judge:
         if not kind.endswith("json"):
             return
         validator = self._validator(json.dumps(content[kind]["schema"]))
-        faults = [f"{fault.instance_path}: {fault.message}" for fault in validator.iter_errors(response.json())]
+        documents = map(json.loads, response.text.splitlines()) if kind == _LINES else [response.json()]
+        faults = [
+            f"{fault.instance_path}: {fault.message}" for one in documents for fault in validator.iter_errors(one)
+        ]
         assert not faults, faults
 
     @cache  # noqa: B019 - one judge lives as long as the session
@@ -86,6 +89,7 @@ class Judge:
         assert not re.search(r"Traceback|psycopg|pydantic|Error\(|\.py\b", response.text)
 
 
+_LINES = "application/x-ndjson"
 _UNMODELLED = {"/v1/problems", "/livez", "/readyz", "/openapi.json", "/metrics", "/readyz/projections"}
 
 

@@ -25,6 +25,7 @@ UPLOADS = (200, 200, 403, 403, 403)
 UNSOUND = (403, 403, 403, 403, 422)
 # A job is only told to who began it.
 NOBODY_S = (404,) * 5
+AUDITOR = (403, 403, 403, 200, 403)
 ALL, NOBODY_BUT_ADMIN = (200,) * 5, (403, 403, 403, 403, 200)
 
 MATRIX: dict[str, tuple[int, ...]] = {
@@ -49,6 +50,10 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/policies/impact": UNSOUND,
     "GET /v1/jobs/{case}": NOBODY_S,
     "GET /v1/jobs/{case}/result": NOBODY_S,
+    "GET /v1/audit/events": AUDITOR,
+    "GET /v1/audit/head": AUDITOR,
+    "GET /v1/audit/proof": (403, 403, 403, 422, 403),
+    "GET /v1/audit/keys": AUDITOR,
     "GET /v1/projections": (403, 403, 403, 200, 200),
     "POST /v1/projections/others/rebuild": (403, 403, 403, 403, 404),
     "GET /v1/policies": ALL,

@@ -12,7 +12,9 @@ import pytest
 from projections.tables import DECLARED
 from services.embedded_postgres import EmbeddedPostgres
 from services.event_log import Begun, EventLog, Fact, Placed, Proposal, Similar, is_intact
+from services.event_log.merkle import Frontier
 from services.event_log.record import header_hash
+from services.event_log.tree import tree
 from services.migrations import differences, is_current, migrate
 
 _GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
@@ -120,3 +122,33 @@ def test_a_migration_gives_up_behind_a_reader_that_does_not_end(old_url: str) ->
             migrate(old_url)
     migrate(old_url)
     assert differences(old_url, DECLARED) == []
+
+
+def _tree(url: str) -> tuple[int, bytes, bytes, int]:
+    """What the head says of the tree, what it ought to say, and how many nodes are kept."""
+    with psycopg.connect(url) as connection:
+        size, peaks = connection.execute("SELECT tree_size, peaks FROM ledger_head").fetchone() or (0, b"")
+        leaves = connection.execute("SELECT header_hash FROM events ORDER BY position").fetchall()
+        kept = connection.execute("SELECT level, index, hash FROM tree_nodes ORDER BY level, index").fetchall()
+    tree = Frontier.of(digest for (digest,) in leaves)
+    assert [(*node, digest) for node, digest in sorted(tree.completed)] == kept
+    return size, peaks, tree.peaks, len(kept)
+
+
+async def test_the_tree_is_made_over_what_is_there_and_over_what_an_older_release_adds(old_url: str) -> None:
+    for _ in range(45):
+        _fill(old_url, _HAPPENED + timedelta(hours=1))
+        with psycopg.connect(old_url) as connection:
+            connection.execute("DELETE FROM case_ids")
+    migrate(old_url)
+    size, peaks, expected, kept = _tree(old_url)
+    assert (size, peaks, kept) == (270, expected, 1)
+    with psycopg.connect(old_url) as connection:
+        for number in range(300):
+            _insert(connection, uuid4(), 1, "noted", b"{}", _HAPPENED + timedelta(hours=2, seconds=number))
+    async with EventLog(old_url) as log:
+        now = await tree(log.read)
+        await _begin(log, Begun("GD-FS-001", "engineering", _HAPPENED))
+    size, peaks, expected, kept = _tree(old_url)
+    assert (size, peaks, kept) == (571, expected, 2)
+    assert now.size == 570

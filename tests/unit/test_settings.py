@@ -24,6 +24,7 @@ SOUND = {
     "ANJUAN_LOG_LEVEL": "debug",
     "ANJUAN_ACCESS_LOG": "off",
     "ANJUAN_FOLLOW": "off",
+    "ANJUAN_HEADS_URL": "https://witness.example/heads",
     "ANJUAN_NOTICES": "off",
 }
 
@@ -58,6 +59,7 @@ BAD = [
     ("ANJUAN_LOG_LEVEL", "loud"),
     ("ANJUAN_ACCESS_LOG", "yes"),
     ("ANJUAN_DATABASE_URL", "mysql://user:hidden@host/data"),
+    ("ANJUAN_HEADS_URL", "ftp://hidden"),
     ("ANJUAN_DATABASE_URL", "host=/tmp password=hidden"),
 ]
 
@@ -102,7 +104,7 @@ def test_a_key_that_nobody_gave_is_made_once_for_its_owner_alone(tmp_path: Path)
 def test_each_key_is_another(tmp_path: Path) -> None:
     settings = Settings({"ANJUAN_DATA": str(tmp_path)})
     names = [s.name for s in SETTINGS if s.name.endswith("_KEY")]
-    assert len({settings.key(name) for name in names}) == len(names) == 3
+    assert len({settings.key(name) for name in names}) == len(names) == 4
 
 
 def test_two_first_starts_at_once_end_with_one_key(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from services.event_log.merkle import Frontier
 from services.event_log.record import header_hash
 from tests.bench.ledger import stories
 from tests.bench.ledger.moulds import STAFF, Copy, Mould, cast, customer_phone, instant, staff_phone
@@ -114,8 +115,22 @@ def pour(plan: Plan, url: str, sealer: Sealer, processes: int = 2) -> None:
     with psycopg.connect(url) as connection:
         head = "UPDATE ledger_head SET position = %s, recorded_at = %s"
         connection.execute(head, [size, instant(plan.recorded[-1])])
+        if connection.execute("SELECT FROM pg_tables WHERE tablename = 'tree_nodes'").fetchone():
+            _plant(connection)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
+
+
+def _plant(connection: psycopg.Connection[Any]) -> None:
+    """The tree over what was poured, as appends would have left it."""
+    tree = Frontier()
+    with connection.cursor("leaves") as leaves:
+        leaves.itersize = 10_000
+        leaves.execute("SELECT header_hash FROM events ORDER BY position")
+        tree.append(digest for (digest,) in leaves)
+    rows = ((node.level, node.number, digest) for node, digest in tree.completed)
+    _copy(connection, "tree_nodes", ("int2", "int8", "bytea"), rows)
+    connection.execute("UPDATE ledger_head SET tree_size = %s, peaks = %s", [tree.size, tree.peaks])
 
 
 # Planning ---------------------------------------------------------------------------------------------------------
