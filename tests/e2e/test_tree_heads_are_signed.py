@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from services import tree_heads
-from services.checkpoints import HeadKey, TreeHead, opened
+from services.checkpoints import HeadKey, opened
 from services.embedded_postgres import EmbeddedPostgres
 from services.event_log import EventLog, Fact, Proposal
 from services.event_log.merkle import Frontier
@@ -161,8 +161,5 @@ async def test_the_newest_head_reaches_a_witness_that_was_away(cluster: Embedded
                 again.server_close()
                 away.join()
             assert signer.unpushed_since is None
-            received: list[TreeHead | None] = [
-                opened(note, _KEY.public)
-                for note in again.notes  # type: ignore[attr-defined]
-            ]
+            received = [opened(note, _KEY.public) for note in again.notes]
             assert received == [head]
