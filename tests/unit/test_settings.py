@@ -23,7 +23,7 @@ SOUND = {
     "ANJUAN_LANGUAGE": "en",
     "ANJUAN_LOG_LEVEL": "debug",
     "ANJUAN_ACCESS_LOG": "off",
-    "ANJUAN_FOLLOW": "off",
+    "ANJUAN_FOLLOW": "inside",
     "ANJUAN_NOTICES": "off",
 }
 
@@ -57,6 +57,7 @@ BAD = [
     ("ANJUAN_LANGUAGE", "fr"),
     ("ANJUAN_LOG_LEVEL", "loud"),
     ("ANJUAN_ACCESS_LOG", "yes"),
+    ("ANJUAN_FOLLOW", "on"),
     ("ANJUAN_DATABASE_URL", "mysql://user:hidden@host/data"),
     ("ANJUAN_DATABASE_URL", "host=/tmp password=hidden"),
 ]
