@@ -24,7 +24,7 @@ from services.migrations import sqlalchemy_url
 from services.settings import Settings
 from tests.bench import load
 from tests.bench.day import Clerk, Known, answering
-from tests.bench.load import cpu_seconds
+from tests.bench.load import with_children
 from tests.bench.measuring import (
     Backends,
     Contender,
@@ -53,7 +53,7 @@ _NOTES = (
     f"ours: the whole path (token, version, idempotency key, decide, seal, commit) over {_CASES} cases and those opened"
     " meanwhile: 30 % open a case, 40 % answer, 15 % note, 15 % call in vain; the others get the same answers' bodies",
     "crud: FastAPI, pydantic body, SQLAlchemy AsyncSession, INSERT and COMMIT each, pool of 20",
-    "CPU: server = the uvicorn process and its child that keeps our views; database = PostgreSQL's backends of its connections",
+    "CPU: server = the uvicorn process and its child that keeps our views; database = PostgreSQL's backends for it",
 )
 
 
@@ -151,9 +151,9 @@ def contender(
 ) -> Contender:
     def turn(seconds: float) -> Slot:
         database = backends.cpu() if backends else {}
-        server, client, began = cpu_seconds(pid), own_cpu(), time.perf_counter()
+        server, client, began = with_children(pid), own_cpu(), time.perf_counter()
         done = runner.run(load.run(port, callers, seconds))
-        took, client, server = time.perf_counter() - began, own_cpu() - client, cpu_seconds(pid) - server
+        took, client, server = time.perf_counter() - began, own_cpu() - client, with_children(pid) - server
         if done.refused:
             raise RuntimeError(f"{name}: {done.refused} of {len(done.seconds)} answers were not 2xx")
         used = spent(database, backends.cpu()) if backends else 0.0
