@@ -57,7 +57,7 @@ BAD = [
     ("ANJUAN_LANGUAGE", "fr"),
     ("ANJUAN_LOG_LEVEL", "loud"),
     ("ANJUAN_ACCESS_LOG", "yes"),
-    ("ANJUAN_FOLLOW", "on"),
+    ("ANJUAN_FOLLOW", "yes"),
     ("ANJUAN_DATABASE_URL", "mysql://user:hidden@host/data"),
     ("ANJUAN_DATABASE_URL", "host=/tmp password=hidden"),
 ]
