@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,9 +19,11 @@ from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
+import structlog
 import uvloop
 
 from intake_api.logs import configure_logs
+from projections.decoding import told
 from projections.folding import Folder
 from projections.follower import ALONE, Follower
 from projections.grams import Grams
@@ -63,10 +66,12 @@ async def _telling(url: str, log: EventLog, watch: Watch, follower: Follower) ->
 
 
 async def _together(works: list[Coroutine[Any, Any, None]]) -> None:
-    """All of them; each has ended before the connections that it uses are closed."""
+    """All of them, for ever; each has ended before the connections that it uses are closed."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.gather(*tasks)
+        # Not `gather`: it goes on when the first has been cancelled, and who is cancelled twice leaves a query behind.
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done.pop().result()
     finally:
         for task in tasks:
             task.cancel()
@@ -112,7 +117,12 @@ def main() -> None:
     configure_logs(settings.log_level)
     # As for all who work in batches: looking for garbage more often costs a third of the time.
     gc.set_threshold(100_000, 50, 100)
-    uvloop.run(_tied(follow(settings, os.environ[RUNNING_DATABASE]), socket.socket(fileno=0)))
+    try:
+        uvloop.run(_tied(follow(settings, os.environ[RUNNING_DATABASE]), socket.socket(fileno=0)))
+    except Exception as fault:
+        # Its kind and its place; a text may quote a row.
+        structlog.get_logger().error("follower", fault=told(fault))
+        sys.exit(1)
 
 
 if __name__ == "__main__":
