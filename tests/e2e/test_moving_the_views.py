@@ -133,7 +133,8 @@ async def test_another_service_leads_within_ten_seconds_and_nothing_is_applied_t
                 if how is signal.SIGSTOP:
                     for pid in struck:
                         os.kill(pid, signal.SIGCONT)
-                    await asyncio.sleep(2)
+                        await asyncio.sleep(1)
+                    await asyncio.sleep(1)
                     assert await in_thread(_leader, url) == other
                     assert first.followers() == struck[1:], "it was replaced, though it was stopped with its parent"
             await in_thread(_wait, lambda: not _behind(url), 10)

@@ -59,7 +59,8 @@ async def _led_by_its_child(service: Service, within: float = 10) -> int:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         found, children = await _standing(service), service.followers()
-        if found["leading"] and len(children) == 1 and found["leader"].endswith(f":{children[0]}"):
+        leader = (found["leader"] or "").rpartition(":")[2]
+        if found["leading"] and leader and children == [int(leader)]:
             return children[0]
         await in_thread(time.sleep, 0.05)
     raise AssertionError(f"{found} {children} {service.said()}")
