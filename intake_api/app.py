@@ -33,9 +33,10 @@ from intake_api import (
     view_operation,
 )
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
+from intake_api.logs import configure_logs
 from intake_api.parameters import listed
 from intake_api.services import Services
-from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
+from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, serve_metrics
 from projections import breach_rows
 from projections.duty_list import LATE
 from services.event_log import Unavailable
@@ -293,7 +294,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             services.log.read.listen(),
             services.tree_heads.run(),
         ]
-        if services.settings.follow:
+        if services.settings.follow == "inside":
             works.append(services.follower.run())
             if services.settings.notices:
                 works.append(services.notices.run())

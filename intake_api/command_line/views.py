@@ -32,9 +32,14 @@ def register(app: typer.Typer, parked: typer.Typer) -> None:
 
 def follow() -> None:
     """Keep the views up to date in this process, whenever no other does, until Ctrl-C. Serves no HTTP."""
-    from intake_api.operating import follow
+    from intake_api.following import follow
+    from intake_api.logs import configure_logs
 
-    _with_database(follow)
+    async def run(settings: Settings, url: str) -> None:
+        configure_logs(settings.log_level)
+        await follow(settings, url)
+
+    _with_database(run)
 
 
 def rebuild(
@@ -123,7 +128,7 @@ def drop_parked(cases: NamedCases) -> None:
 
 def _with_database(work: Callable[[Settings, str], Coroutine[Any, Any, _T]]) -> _T:
     """Run it until it is done, or until Ctrl-C or a service manager's stop."""
-    from intake_api.operating import NoSuchParkedCase
+    from projections.parked import NoSuchParkedCase
 
     with explained():
         settings = Settings.from_environment()
