@@ -2,9 +2,9 @@
 
 Each recorded action is one event, under its own type and at its own instant, as it was recorded: a correction is an
 event too, the action that it corrects says `corrected_by`, and one that is taken back stays and is flagged `retracted`.
-So the events of a file are the actions of the ledger, one to one, and rework can be seen; whoever wants the world rather
-than the desk drops what is flagged. What is told of the *case* and its *complaints* (stage, status, grade, answers) is
-the truth as it stands after corrections.
+So the events of a file are the actions of the ledger, one to one, and rework can be seen; whoever wants the world
+rather than the desk drops what is flagged. What is told of the *case* and its *complaints* (stage, status, grade,
+answers) is the truth as it stands after corrections.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -131,11 +131,11 @@ def _never_begun(case: Case) -> list[Change]:
 def _act(case: Case, entry: Entry, counting: Mapping[UUID, Entry], history: _History, complaints: set[UUID]) -> Act:
     action = entry.action
     word = counting.get(action.action_id)
-    # A corrected contact was folded as what it became; whom it reached as it was recorded is asked of the end.
-    reached = None if word else history.reached.get(action.action_id)
-    about = _about(action) if reached is None else reached
-    if reached is None and isinstance(action, Responded | ContactAttempted):
-        about = _reached(case, action)
+    about = _about(action)
+    if isinstance(action, Responded | ContactAttempted):
+        # A corrected contact was folded as what it became; whom it reached as it was recorded is asked of the end.
+        reached = None if word else history.reached.get(action.action_id)
+        about = (*about, *(_reached(case, action) if reached is None else reached))
     return Act(
         entry,
         word.action.action_id if word else None,
@@ -154,18 +154,21 @@ def _about(action: Action) -> tuple[UUID, ...]:
             return (one,)
         case Noted(complaint=UUID() as one):
             return (one,)
+        # By name, even if it was taken back, or its case parted again.
+        case Responded(complaints=several) | ContactAttempted(complaints=several):
+            return several
         case _:
             return ()
 
 
 def _reached(case: Case, action: Responded | ContactAttempted) -> tuple[UUID, ...]:
-    """The complaints that are named; of a response to all of them those that it was the first to answer.
+    """The complaints of the households that are named; of a response to all those that it was the first to answer.
 
     Else a case with thousands of complaints and responses to all would be told in millions of relations.
     """
     if isinstance(action, Responded) and action.everyone:
         return tuple(key for key, one in case.complaints.items() if one.responded_by == action.action_id)
-    return tuple(one.complaint_id for one in named(case, action.complaints, action.households))
+    return tuple(one.complaint_id for one in named(case, (), action.households))
 
 
 def _households(action: Action) -> tuple[str, ...]:
