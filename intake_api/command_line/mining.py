@@ -1,42 +1,14 @@
 """``anjuan mining``: the ledger for process mining, without personal data. A run that is killed leaves no half file."""
 
-import asyncio
-import gc
-import gzip
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, BinaryIO, Literal, cast
+from typing import Annotated, Literal
 
 import typer
-from pydantic_core import PydanticCustomError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from intake_api.command_line.database import running_database
 from intake_api.command_line.explained import console, explained
-from intake_api.services import Services
-from projections.impact import Period
-from projections.mining import Mining, Told, Writer
-from projections.ocel import Ocel
-from projections.ocel_files import JsonFile, XmlFile
-from projections.pseudonyms import Pseudonyms
-from projections.xes import Xes
-from services.event_log import Unavailable
-from services.instants import parse_instant
 from services.settings import Settings
-
-Format = Literal["xes", "ocel"]
-_XES = frozenset({".xes"})
-_OCEL_XML = frozenset({".xml", ".xmlocel"})
-_OCEL = frozenset({".json", ".jsonocel"}) | _OCEL_XML
-
-
-class NotMined(Exception):
-    """What a person can mend."""
 
 
 def register(app: typer.Typer) -> None:
@@ -46,103 +18,22 @@ def register(app: typer.Typer) -> None:
 
 def mining(
     file: Annotated[Path, typer.Argument(dir_okay=False, help=".xes, .json, .jsonocel, .xml or .xmlocel; .gz too.")],
-    format: Annotated[Format | None, typer.Option(help="Left out: by the file's ending.")] = None,
+    format: Annotated[Literal["xes", "ocel"] | None, typer.Option(help="Left out: by the file's ending.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="A region's code; repeat for several.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="Cases opened from this instant on.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Cases opened before this instant.")] = None,
 ) -> None:
     """Write cases and actions for process mining, as XES or OCEL 2.0, personal data left out."""
+    from intake_api.mining import NotMined, by_ending, mine, period
+
     with explained():
         try:
-            chosen = format or _by_ending(file)
-            period = Period(_instant(begin), _instant(end), frozenset(region or []))
+            chosen, asked = format or by_ending(file), period(begin, end, region or [])
             settings = Settings.from_environment()
             with running_database(settings) as url:
                 begun = monotonic()
-                told = mine(settings, url, file, chosen, period)
+                told = mine(settings, url, file, chosen, asked)
         except NotMined as fault:
             console.print(f"[red]{fault}[/red]")
             raise typer.Exit(2) from None
     print(f"{told.events} events of {told.cases} cases in {monotonic() - begun:.1f} s: {file}")
-
-
-def mine(settings: Settings, url: str, file: Path, chosen: Format, period: Period) -> Told:
-    """Write the file whole, or not at all; raises `NotMined`."""
-    # Much lives for the length of a page: looking for garbage in it more often costs a third of the time.
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        with _written_whole(file) as out, tempfile.TemporaryFile(dir=file.parent) as waiting:
-            return asyncio.run(_mine(settings, url, out, waiting, _format(file, chosen), period))
-    except OSError as failure:
-        raise NotMined(f"{file} cannot be written: {failure.strerror}") from None
-    except Unavailable:
-        raise NotMined("The database does not answer. Try again.") from None
-
-
-async def _mine(settings: Settings, url: str, out: BinaryIO, waiting: BinaryIO, kind: str, period: Period) -> Told:
-    services = Services(settings, url)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("records", total=None)
-
-        def reached(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        async with services.log:
-            await services.policies.refresh()
-            await services.directory.refresh()
-            if unknown := period.regions - services.directory.regions.keys():
-                raise NotMined(f"no such region: {', '.join(sorted(unknown))}")
-            walk = Mining(url, services.log, services.policies.policies, period, reached)
-            pseudonyms = Pseudonyms()
-            writer: Writer
-            if kind == "xes":
-                writer = Xes(out, pseudonyms)
-            else:
-                made = XmlFile(out, waiting) if kind == "xml" else JsonFile(out, waiting)
-                writer = Ocel(made, pseudonyms, services.directory, walk.exported)
-            return await walk.tell(writer)
-
-
-@contextmanager
-def _written_whole(file: Path) -> Iterator[BinaryIO]:
-    """Written under another name, then renamed: what stands under its own is whole, or what stood there before."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with draft.open("xb") as raw:
-            if file.suffix == ".gz":
-                with gzip.open(raw, "wb", compresslevel=5) as out:
-                    yield cast(BinaryIO, out)
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _ending(file: Path) -> str:
-    return Path(file.stem if file.suffix == ".gz" else file.name).suffix.lower()
-
-
-def _by_ending(file: Path) -> Format:
-    ending = _ending(file)
-    if ending in _XES:
-        return "xes"
-    if ending in _OCEL:
-        return "ocel"
-    raise NotMined(f"{file.name}: which format? Name it with --format, or end it in .xes, .json or .xml")
-
-
-def _format(file: Path, chosen: Format) -> str:
-    if chosen == "xes":
-        return "xes"
-    return "xml" if _ending(file) in _OCEL_XML else "json"
-
-
-def _instant(text: str | None) -> datetime | None:
-    try:
-        return parse_instant(text) if text else None
-    except PydanticCustomError as fault:
-        raise NotMined(f"{text}: {fault.message()}") from None

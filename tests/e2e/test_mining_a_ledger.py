@@ -43,7 +43,7 @@ def _agrees(house: House, file: Path) -> None:
 
 def test_the_demo_s_case_in_every_format(house: House) -> None:
     house.run("demo")
-    for name in ("a.xes", "a.xes.gz", "a.json", "a.jsonocel", "a.xml", "a.json.gz", "a.xml.gz"):
+    for name in ("a.xes.gz", "a.json", "a.jsonocel", "a.xml.gz"):
         file = house.folder / name
         assert " events of 1 cases" in house.run("mining", file, "--region", "GD")
         if name != "a.jsonocel":  # the library goes by the ending
@@ -60,7 +60,8 @@ def test_what_is_wrong_with_a_question_is_one_line(house: House) -> None:
     assert "which format" in house.run("mining", house.folder / "a.txt", code=2)
     assert "no such region: XX" in house.run("mining", file, "--region", "XX", code=2)
     assert "offset" in house.run("mining", file, "--from", "2026-01-01T00:00:00", code=2)
-    assert "cannot be written" in house.run("mining", house.folder / "none" / "a.xes", code=2)
+    told = house.run("mining", house.folder / "none" / "a.xes", code=2)
+    assert "cannot be written" in " ".join(told.split())
     assert "0 events of 0 cases" in house.run("mining", file, "--to", "2000-01-01T00:00:00Z")
     assert not list(house.folder.glob(".*.part"))
 
