@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from projections.impact import Period
+from projections.mined_fields import FIELDS
+from services.events import ACTIONS
+from services.personal import fields_of
 from tests.contract.house import RESPONSE, House
 from tests.mined_files import read_ocel, read_xes, written
 
@@ -94,6 +97,12 @@ async def test_no_person_is_told_of(house: House, tmp_path: Path, ending: str) -
             "".join(f"&#{ord(c)};" for c in text).encode(),
         ):
             assert form not in content, what
+
+
+def test_no_field_that_is_told_is_sealed_in_the_ledger() -> None:
+    for name, fields in FIELDS.items():
+        personal = {one.attribute for one in fields_of(ACTIONS[name])}
+        assert personal.isdisjoint(one.name for one in fields)
 
 
 async def test_nothing_that_is_typed_breaks_the_files(house: House, tmp_path: Path) -> None:
