@@ -102,7 +102,8 @@ async def test_no_person_is_told_of(house: House, tmp_path: Path, ending: str) -
 def test_no_field_that_is_told_is_sealed_in_the_ledger() -> None:
     for name, fields in FIELDS.items():
         personal = {one.attribute for one in fields_of(ACTIONS[name])}
-        assert personal.isdisjoint(one.name for one in fields)
+        # Lists of persons are counted.
+        assert personal.isdisjoint(one.name for one in fields if one.kind != "integer")
 
 
 async def test_nothing_that_is_typed_breaks_the_files(house: House, tmp_path: Path) -> None:
