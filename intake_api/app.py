@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import (
+    audit_replay,
     batch,
     case_lists,
     cases,
@@ -176,6 +177,15 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "Impact",
             (200, 202, *_BATCH),
             "AskImpact",
+            extra={"parameters": []},
+        ),
+        _route(
+            "POST",
+            "/v1/audit/replay",
+            audit_replay.replay_ledger,
+            "Replayed",
+            (200, 202, *_BATCH),
+            "AskReplay",
             extra={"parameters": []},
         ),
         _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),

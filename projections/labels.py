@@ -174,6 +174,19 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     ),
     "rebuild_state": _named(empty=("空", "empty"), building=("重建中", "building"), cancelled=("已取消", "cancelled")),
     "job_state": _named(running=("进行中", "running"), done=("已完成", "done"), failed=("失败", "failed")),
+    "basis": _named(opened=("立卷时间", "opened"), due=("履行时限", "due"), recorded=("录入时间", "recorded")),
+    "finding": _named(
+        late_proof=("逾期后补录", "late proof"),
+        facts_lowered=("下调事实", "facts lowered"),
+        closed_and_reopened=("完结又重启", "closed and reopened"),
+        corrected_for_others=("代他人更正", "corrected for others"),
+        one_hand=("一人经手", "one hand"),
+        claimed_before_recorded=("响应早于投诉录入", "claimed before recorded"),
+        closed_in_hindsight=("事后不合完结条件", "closed in hindsight"),
+    ),
+    "tampering": _named(
+        altered=("被改动", "altered"), unreadable=("无法读取", "unreadable"), missing=("缺失", "missing")
+    ),
     "time_unit": _named(
         minutes=("分钟", "minutes"),
         hours=("小时", "hours"),

@@ -201,9 +201,9 @@ def _of_row(
 def _field(table: str, key: object, field: str, replayed: Any, live: Any, unexplained: bool) -> dict[str, Any]:
     """`field` "" is the row itself, which is there or not; texts are named and not shown."""
     return {
-        "table": table,
+        "table": str(table),
         "key": str(key) if key is not None else None,
-        "field": field or None,
+        "field": str(field) if field else None,
         "replayed": _shown(replayed),
         "live": _shown(live),
         "unexplained": unexplained,

@@ -19,6 +19,7 @@ from services.docket import Files, Policies
 from services.event_log import Connection, EventLog, Head, Record, connect
 from services.event_log.record import is_intact
 
+TAMPERING = ("altered", "unreadable", "missing")
 _PAGE = 2_000
 # Dockets folded before others have a turn: some milliseconds.
 _AT_ONCE = 25
