@@ -26,6 +26,12 @@ Kind = Literal[
     "closed_in_hindsight",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# The signs of a finding; those of a closing are the criteria that are not met (3.2).
+REASONS = (
+    *("recorded_shortly_after", "redated", "no_longer_key", "duty_fell_away", "shortly_before_due"),
+    *("reopened_at_once", "reopened_again"),
+    *("fewer_late_duties", "lesser_facts", "fewer_complaints", "fewer_inconsistencies"),
+)
 
 # A proof that arrives so soon after the time is over, dated before its end, clears what everybody saw overdue.
 SHORTLY_AFTER = timedelta(hours=1)

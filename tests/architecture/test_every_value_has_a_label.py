@@ -44,6 +44,7 @@ EXPECTED: dict[str, Sequence[str]] = {
     "unit": caller.UNITS,
     "basis": BASES,
     "finding": findings.KINDS,
+    "finding_reason": findings.REASONS,
     "tampering": replay_run.TAMPERING,
     "time_unit": get_args(policy.Allowed.model_fields["unit"].annotation),
     "calendar": get_args(policy.Calendar.model_fields["kind"].annotation),
