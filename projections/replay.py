@@ -75,6 +75,10 @@ class Question(msgspec.Struct, frozen=True):
             return any(due.clock.due_at and not due.clock.void and self.within(due.clock.due_at) for due in owed)
         return any(self.within(entry.recorded_at) for entry in entries)
 
+    def counts(self, stands: Owed) -> bool:
+        """Whether a breach is told: of what fell due in a period, not what the same cases owed at other times."""
+        return self.basis != "due" or (stands.due_at is not None and self.within(stands.due_at))
+
     def within(self, instant: datetime) -> bool:
         """Whether an instant lies in the half-open period."""
         return (self.begin is None or self.begin <= instant) and (self.end is None or instant < self.end)
@@ -119,7 +123,7 @@ def told(case_id: UUID, then: Stood, question: Question, policies: Policies) -> 
     history = History(case, then.folded.docket, then.files, then.folded.faults, owed, policies, question.as_of)
     return Told(
         _case(case, reads, bool(late)),
-        [_breach(case, due, stands) for due, stands in late],
+        [_breach(case, due, stands) for due, stands in late if question.counts(stands)],
         [_finding(case, one) for one in findings(history)],
     )
 
