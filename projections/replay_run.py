@@ -71,9 +71,11 @@ class Replay:
         looking = asyncio.create_task(_look(connection, sorted(met.here)))
         try:
             stand = await self._fold(met)
-            look = await looking
-        finally:
+        except BaseException:
             looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            raise
+        look = await looking
         found = await self._told(connection, met, stand, look)
         for case_id in sorted(found):
             self._put(*found[case_id])
@@ -129,7 +131,8 @@ class Replay:
         self, connection: Connection, met: Met, stand: Sequence[tuple[Files, Stood]], look: Look | None
     ) -> dict[UUID, tuple[Told | None, Mapping[str, Any] | None]]:
         found: dict[UUID, tuple[Told | None, Mapping[str, Any] | None]] = {}
-        newer = await self._fresh.newer(connection, sorted(met.here), look.view.position) if look else frozenset()
+        every = sorted({stream for files, _ in stand for stream in files})
+        newer = await self._fresh.newer(connection, every, look.view.position) if look else frozenset()
         for number, (files, then) in enumerate(stand, 1):
             here = [case_id for case_id in files if case_id in met.here]
             try:
@@ -148,18 +151,14 @@ class Replay:
     ) -> dict[UUID, dict[str, Any]]:
         """What the views say otherwise of the docket's cases that are asked for, by what was replayed or is due."""
         known, docket = await self._fresh.docket(files, then.folded.docket, look.view.position, has_newer)
-        due = expected(docket, said)
+        asked = {case_id for case_id, one in said.items() if one or self._asked_live(docket, known, case_id)}
+        due = expected(docket, asked)
         same = docket is then.folded.docket
-        replayed = due if same else expected(then.folded.docket, [one for one in said if said[one]])
+        replayed = due if same else expected(then.folded.docket, asked)
         found = {}
-        for case_id, one in said.items():
-            if one is None and not self._asked_live(docket, known, case_id):
-                continue
-            if case_id in look.parked:
-                continue
-            rows: CaseRows | None = replayed.get(case_id) if one else None
-            fresh = due.get(case_id)
-            if wrong := differing(self._question, rows, fresh, known, case_id, look):
+        for case_id in asked - look.parked:
+            rows: CaseRows | None = replayed.get(case_id) if said[case_id] else None
+            if wrong := differing(self._question, rows, due.get(case_id), known, case_id, look):
                 found[case_id] = wrong
         return found
 

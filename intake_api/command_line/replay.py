@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,7 +136,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise NotReplayed(f"another replay writes {path}") from None
-        yield part
+        try:
+            yield part
+        finally:
+            if not part.seek(0, os.SEEK_END):
+                # Nothing was asked that could be replayed.
+                path.unlink()
 
 
 def _part(file: Path) -> Path:

@@ -1,5 +1,6 @@
 """审计回放 over HTTP: who may ask, what is refused, what is answered, and that asking twice is answered alike."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -218,3 +219,32 @@ async def test_of_very_many_items_the_first_are_listed_and_all_counted(
     found = await _replay(house, auditor, region=region, as_of=whole["as_of"], known_at=whole["known_at"])
     assert (len(found["cases"]), found["left_out"], found["totals"]["cases"]) == (2, {"breaches": 1, "cases": 1}, 3)
     assert found["digest"] == whole["digest"]
+
+
+async def test_while_others_write_nothing_differs_without_a_reason(house: House, auditor: Caller) -> None:
+    region = await house.region()
+    agent, manager = house.agent(region), house.manager(region)
+    cases = [await agent.case(region, household=f"1-{number}") for number in range(6)]
+    ended = asyncio.Event()
+
+    async def write(case: dict[str, Any], other: dict[str, Any]) -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            more = {"obtained_at": "2026-01-15T16:06:00+08:00", "channel": "app", "household": f"2-{number % 9}"}
+            await agent.act(other, "received", **more)
+            await agent.act(case, "responded", **RESPONSE)
+            if case is not other:
+                link = {"case": other["case_id"], "kind": "merged_into", "reason": "同源"}
+                await manager.act(case, "linked", **link)
+                await agent.act(other, "noted", text="备注")
+                await manager.act(case, "unlinked", **link)
+
+    writing = [asyncio.create_task(write(*pair)) for pair in zip(cases[:3], cases[3:], strict=True)]
+    try:
+        for _ in range(12):
+            totals = (await _replay(house, auditor, region=region))["totals"]
+            assert (totals["cases"], totals["unexplained"]) == (6, 0)
+    finally:
+        ended.set()
+        await asyncio.gather(*writing)

@@ -117,5 +117,6 @@ def test_what_is_wrong_with_the_question_is_named(house: House) -> None:
     assert "--as-of: in_the_future" in house.run("replay", "--as-of", "2999-01-01T00:00:00Z", code=2)
     assert "--region: unknown_region" in house.run("replay", "--region", "XX", code=2)
     assert "--policy: unknown_policy_version" in house.run("replay", "--policy", "V99", code=2)
+    assert not (house.folder / "replay.json.part").exists()
     house.run("replay", "--policy", "V1.0", "--region", "GD", "--output", "gd.json")
     assert json.loads((house.folder / "gd.json").read_bytes())["policy"]["version"] == "V1.0"
