@@ -14,10 +14,10 @@ import pytest
 from intake_api.services import Services
 from projections import replay_run
 from projections.replay import Question
-from projections.replay_kept import CASES, DIFFERENCES, FINDINGS, TAMPERED, Kept, canonical
+from projections.replay_kept import CASES, DIFFERENCES, FINDINGS, KINDS, TAMPERED, Kept, canonical
 from projections.replay_run import Replay
 from services.docket import Entry
-from services.event_log import Record
+from services.event_log import Head, Record
 from services.event_log.record import header_hash
 from services.events import encode
 from tests.bench.ledger import Order, made
@@ -138,6 +138,8 @@ async def test_the_same_question_has_the_same_digest_however_it_is_paged_and_res
     await Replay(filled.url, filled.log, filled.policies.policies, question, head, resumed).run()
     assert resumed.digest({}) == digest
     assert resumed.tally.shown() == kept.tally.shown()
+    for kind in KINDS:
+        assert list(resumed.items(kind)) == list(kept.items(kind))
 
 
 async def test_what_was_known_then_is_answered_alike_whatever_was_recorded_since(filled: Services) -> None:
@@ -200,6 +202,23 @@ async def test_while_the_views_are_behind_nothing_differs_without_a_reason(fille
     found = _items(kept, DIFFERENCES)
     assert kept.tally.unexplained == 0
     assert found and all(one["explained_by"]["not_followed_yet"] for one in found)
+
+
+async def test_views_that_are_further_than_the_replay_differ_by_what_was_recorded_since(
+    filled: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small pages, so that cases that are merged with one another are met apart.
+    monkeypatch.setattr(replay_run, "_PAGE", 40)
+    await rebuilt(filled)
+    await filled.policies.refresh()
+    (record,) = await filled.log.read.after(_ORDER.actions // 2, 1)
+    question = Question(_LATER, record.recorded_at)
+    kept = Kept(BytesIO(), canonical(question))
+    head = Head(record.position, record.recorded_at, 1)
+    await Replay(filled.url, filled.log, filled.policies.policies, question, head, kept).run()
+    assert kept.tally.unexplained == 0
+    found = _items(kept, DIFFERENCES)
+    assert found and all(min(one["explained_by"]["recorded_later"]) > record.position for one in found)
 
 
 def test_equal_documents_have_equal_bytes() -> None:
