@@ -28,6 +28,12 @@ pytestmark = pytest.mark.anyio
 _UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 _LATER = _UNTIL + timedelta(days=20)
 _ORDER = Order(actions=6_000, cases=900, until=_UNTIL, seed=5)
+# A merger whose source takes nothing more, while its target goes on; the target's counterpart is the next record.
+_MERGED_FOR_GOOD = """
+SELECT position FROM events AS e
+WHERE name = 'linked' AND position > 1000 AND convert_from(body, 'UTF8') LIKE '%%merged_into%%'
+    AND NOT EXISTS (SELECT FROM events WHERE stream = e.stream AND version > e.version) ORDER BY position LIMIT 1
+"""
 _FORCED = "SET session_replication_role = replica"
 
 
@@ -207,11 +213,12 @@ async def test_while_the_views_are_behind_nothing_differs_without_a_reason(fille
 async def test_views_that_are_further_than_the_replay_differ_by_what_was_recorded_since(
     filled: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Small pages, so that cases that are merged with one another are met apart.
-    monkeypatch.setattr(replay_run, "_PAGE", 40)
+    # Tiny pages, so that cases that are merged with one another are met apart; and one of them goes on alone.
+    monkeypatch.setattr(replay_run, "_PAGE", 4)
     await rebuilt(filled)
     await filled.policies.refresh()
-    (record,) = await filled.log.read.after(_ORDER.actions // 2, 1)
+    ((merged,),) = await filled.log.read.rows(_MERGED_FOR_GOOD, [])
+    (record,) = await filled.log.read.after(merged, 1)
     question = Question(_LATER, record.recorded_at)
     kept = Kept(BytesIO(), canonical(question))
     head = Head(record.position, record.recorded_at, 1)
