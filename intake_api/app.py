@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import (
     audit,
+    audit_replay,
     batch,
     case_lists,
     cases,
@@ -181,6 +182,15 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "Impact",
             (200, 202, *_BATCH),
             "AskImpact",
+            extra={"parameters": []},
+        ),
+        _route(
+            "POST",
+            "/v1/audit/replay",
+            audit_replay.replay_ledger,
+            "Replayed",
+            (200, 202, *_BATCH),
+            "AskReplay",
             extra={"parameters": []},
         ),
         _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from grading_engine.policy import Policy
+from projections.dockets import dockets
 from projections.duty_view import Regions, duties
-from projections.pages import pages
-from projections.together import together
 from services.case import Case
 from services.docket import Files, Policies, fold
-from services.event_log import EventLog, connect
+from services.event_log import EventLog
 
 _PAGE = 2_000
 # Cases judged before others have a turn: some milliseconds.
@@ -116,17 +115,17 @@ async def over_ledger(
     head = (await log.read.head()).position
     total = Impact(0, [], Counter(), Counter())
     done = 0
-    async with await connect(url) as connection, aclosing(pages(connection, None, head, _PAGE)) as walk:
-        async for page in walk:
-            found = await together(log, page.records, head)
-            for start in range(0, len(found), _AT_ONCE):
-                part = impact(found[start : start + _AT_ONCE], policies, draft, period, now)
+    async with aclosing(dockets(url, log, head, _PAGE)) as walk:
+        async for met in walk:
+            together = met.first_met
+            for start in range(0, len(together), _AT_ONCE):
+                part = impact(together[start : start + _AT_ONCE], policies, draft, period, now)
                 total.differences.extend(part.differences)
                 total.before.update(part.before)
                 total.after.update(part.after)
                 total = total._replace(cases=total.cases + part.cases)
                 await asyncio.sleep(0)
-            done += len(page.records)
+            done += len(met.records)
             told(done, head)
     return total
 

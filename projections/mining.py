@@ -6,17 +6,14 @@ from contextlib import aclosing
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from projections.dockets import dockets, dockets_of
 from projections.impact import Period
 from projections.mined import Mined, mined
-from projections.pages import pages
-from projections.together import gathered, together
 from services.docket import Files, Policies, fold
-from services.event_log import EventLog, connect
+from services.event_log import EventLog
 from services.events import Linked, Unlinked
 
 _PAGE = 4_000
-# A page is a walk down an index, whatever the planner thinks of it.
-_READING = "-c statement_timeout=60000 -c enable_seqscan=off -c enable_sort=off"
 
 
 class Writer(Protocol):
@@ -53,17 +50,12 @@ class Mining:
         until = (await self._log.read.head()).position
         writer.begin(until)
         done = cases = events = 0
-        async with (
-            await connect(self._url, _READING) as connection,
-            aclosing(pages(connection, None, until, _PAGE)) as walk,
-        ):
-            async for page in walk:
-                regions = self._period.regions
-                records = [one for one in page.records if not regions or one.region in regions]
-                for one in await self._page(await together(self._log, records, until), until):
+        async with aclosing(dockets(self._url, self._log, until, _PAGE)) as walk:
+            async for met in walk:
+                for one in await self._page(met.first_met, until):
                     writer.add(one)
                     cases, events = cases + 1, events + len(one.acts)
-                done += len(page.records)
+                done += len(met.records)
                 self._reached(done, until)
         writer.end()
         return Told(cases, events)
@@ -91,7 +83,7 @@ class Mining:
             return wanted
         records = await self._log.read.histories_until(list(wanted), until)
         held: set[UUID] = set()
-        for files in await gathered(self._log, records, until):
+        for files in await dockets_of(self._log, records, until):
             docket = fold(files, policies=self._policies).docket
             held.update(case.case_id for case in docket.values() if case.version and self._period.holds(case))
         return wanted & held
