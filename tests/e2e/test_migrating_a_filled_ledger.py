@@ -152,3 +152,20 @@ async def test_the_tree_is_made_over_what_is_there_and_over_what_an_older_releas
     size, peaks, expected, kept = _tree(old_url)
     assert (size, peaks, kept) == (571, expected, 2)
     assert now.size == 570
+
+
+def test_views_of_the_release_before_stay_and_their_sums_are_made_anew(old_url: str) -> None:
+    _fill(old_url, _HAPPENED)
+    migrate(old_url, "0004")
+    with psycopg.connect(old_url) as connection:
+        connection.execute("UPDATE projection_checkpoints SET position = 6 WHERE generation = 1")
+        connection.execute("INSERT INTO view_1.answers VALUES ('second', '', 'GD', 60, 2)")
+        connection.execute("INSERT INTO view_1.words VALUES (gen_random_uuid(), '', '{}')")
+    migrate(old_url)
+    assert differences(old_url, DECLARED) == []
+    with psycopg.connect(old_url) as connection:
+        kept = connection.execute(
+            "SELECT position, summed, (SELECT count(*) FROM view_1.words) FROM projection_checkpoints"
+            " WHERE generation = 1"
+        ).fetchone()
+    assert kept == (6, 0, 1)
