@@ -198,7 +198,7 @@ def reply_to(fault: Exception, call: Call) -> Reply:
     """The problem that an exception becomes; what nobody foresaw is 500 without a word of it."""
     match fault:
         case Unauthenticated():
-            return problem(call, "unauthenticated", headers=[(b"www-authenticate", b'Bearer realm="anjuan"')])
+            return problem(call, "unauthenticated", headers=[(b"www-authenticate", _challenge(call))])
         case Forbidden():
             return problem(call, "forbidden")
         case NotYours():
@@ -242,6 +242,12 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "unavailable", headers=[(b"retry-after", b"2")])
         case _:
             return problem(call, "internal_error")
+
+
+def _challenge(call: Call) -> bytes:
+    """RFC 6750, 3: that a token is not valid is only said to who sent one."""
+    sent = (call.header(b"authorization") or "").partition(" ")[0].lower() == "bearer"
+    return b'Bearer realm="anjuan", error="invalid_token"' if sent else b'Bearer realm="anjuan"'
 
 
 class AmbiguousReference(Exception):

@@ -144,6 +144,34 @@ def issue(
         print(tokens.issue(role, region or ["*"], unit, subject, days))
 
 
+@token.command("revoke")
+def revoke(
+    said: Annotated[
+        str | None, typer.Argument(metavar="TOKEN", help="The token itself; - reads it from input.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Instead: whoever's tokens of until now, all of them.")] = None,
+) -> None:
+    """Make a token, or all that a subject has by now, count no longer: within a second, in every process."""
+    from intake_api.command_line.revoking import NoToken, revoke_subject, revoke_token
+
+    with explained():
+        if (said is None) == (subject is None):
+            console.print("[red]give either a token or --subject[/red]")
+            raise typer.Exit(2)
+        settings = Settings.from_environment()
+        with running_database(settings) as url:
+            if subject is not None:
+                revoke_subject(settings, url, subject)
+                print(f"The tokens that {subject} has had until now count no longer; new ones do.")
+                return
+            try:
+                whose = revoke_token(settings, url, sys.stdin.read() if said == "-" else str(said))
+            except NoToken:
+                console.print("[red]that is no token[/red]")
+                raise typer.Exit(2) from None
+        print(f"That token of {whose} counts no longer.")
+
+
 @policy.command("check")
 def check_policy(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The document, YAML or JSON.")],
