@@ -254,6 +254,7 @@ def _route(
         described |= _POST
     if not open_to_all:
         described["security"] = [{"bearer": []}]
+        statuses = (*statuses, 429)
     return LeanRoute(
         path,
         handler,

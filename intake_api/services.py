@@ -11,6 +11,7 @@ from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.issuer import Issuer
 from intake_api.polled import Polled
+from intake_api.rates import Rates
 from intake_api.ready_cases import ReadyCases
 from intake_api.streams import Streams
 from projections.folding import Folder
@@ -67,6 +68,7 @@ class Services:
         self.revocations = Revocations(self.log, lambda: self.now(), self._revoked)
         self.issuer = Issuer(settings.oidc, self._withdrawn) if settings.oidc else None
         self.tokens = Tokens(self.token_key, self.revocations.hit, self.issuer)
+        self.rates = Rates(*settings.rate) if settings.rate else None
         self.head_key = HeadKey(settings.key("ANJUAN_HEAD_KEY"))
         self.tree_heads = TreeHeads(self.log, self.head_key, settings.heads, settings.heads_url, lambda: self.now())
         self.jobs = Jobs(self.log, self.now)
@@ -92,9 +94,11 @@ class Services:
         return sorted({owed.duty for policy in self.policies.policies for owed in policy.duties})
 
     def caller(self, call: Call) -> Caller:
-        """Who asks; raises `Unauthenticated`."""
+        """Who asks; raises `Unauthenticated`, or `TooMany`."""
         caller = self.tokens.caller(call.header(b"authorization"))
         call.scope["caller"] = caller
+        if self.rates:
+            self.rates.take(caller.subject)
         return caller
 
     async def learn(self) -> None:

@@ -30,6 +30,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_QUEUE", "2000", "writes that may wait at once; further ones are answered 503"),
     Setting("ANJUAN_FOLLOW", "on", "keep the views up to date in this process when no other does: on or off"),
     Setting("ANJUAN_NOTICES", "on", "record, beside keeping the views up to date, which duties were missed: on or off"),
+    Setting("ANJUAN_RATE", "", "requests of one token's subject in each process, as 600/minute; unset: any number"),
+    Setting("ANJUAN_HSTS", "", "seconds for which browsers shall only come by https (Strict-Transport-Security)"),
     Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
     Setting("ANJUAN_OIDC_ISSUER", "", "OpenID Connect issuer whose tokens count beside the service's own; https"),
     Setting("ANJUAN_OIDC_AUDIENCE", "", "audience that those tokens must name: this service, and nothing else"),
@@ -52,6 +54,7 @@ SETTINGS: tuple[Setting, ...] = (
 _SIGNATURES = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
 )
+_UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -94,6 +97,8 @@ class Settings:
         self.follow = self._one_of("ANJUAN_FOLLOW", ("on", "off")) == "on"
         self.notices = self._one_of("ANJUAN_NOTICES", ("on", "off")) == "on"
         self.queue = self._number("ANJUAN_QUEUE", 1_000_000)
+        self.rate = self._rate() if self._values["ANJUAN_RATE"] else None
+        self.hsts = self._number("ANJUAN_HSTS", 2**31) if self._values["ANJUAN_HSTS"] else 0
         self.cors_origins = [o.strip() for o in self._values["ANJUAN_CORS_ORIGINS"].split(",") if o.strip()]
 
     @classmethod
@@ -126,6 +131,13 @@ class Settings:
             raise BadSetting(f"ANJUAN_OIDC_ALGORITHMS names others than {', '.join(sorted(_SIGNATURES))}")
         role, regions, unit = (self._values[f"ANJUAN_OIDC_{name}_CLAIM"] for name in ("ROLE", "REGIONS", "UNIT"))
         return Oidc(issuer, audience, role, regions, unit, algorithms)
+
+    def _rate(self) -> tuple[int, float]:
+        """How many, in how many seconds."""
+        many, _, unit = self._values["ANJUAN_RATE"].partition("/")
+        if not many.isascii() or not many.isdecimal() or not 0 < int(many) <= 1_000_000 or unit not in _UNITS:
+            raise BadSetting("ANJUAN_RATE is not a number per second, minute or hour")
+        return int(many), _UNITS[unit]
 
     def _number(self, name: str, highest: int) -> int:
         text = self._values[name]

@@ -15,7 +15,7 @@ from intake_api.access import Tokens
 from intake_api.command_line import views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
-from intake_api.one_write import OneWrite
+from intake_api.one_write import OneWrite, say_to_browsers
 from services.caller import ROLES, UNITS
 from services.migrations import migrate as migrate_database
 from services.settings import Settings
@@ -83,7 +83,9 @@ def create() -> object:
     """One worker's application."""
     from intake_api.app import create_app
 
-    return create_app(Settings.from_environment(), os.environ["ANJUAN_RUNNING_DATABASE"])
+    settings = Settings.from_environment()
+    say_to_browsers(settings.hsts)
+    return create_app(settings, os.environ["ANJUAN_RUNNING_DATABASE"])
 
 
 def _greet(settings: Settings, host: str, port: int, url: str) -> None:

@@ -26,6 +26,7 @@ SOUND = {
     "ANJUAN_FOLLOW": "off",
     "ANJUAN_HEADS_URL": "https://witness.example/heads",
     "ANJUAN_NOTICES": "off",
+    "ANJUAN_RATE": "600/minute",
     "ANJUAN_OIDC_ISSUER": "https://sso.example/realms/a",
     "ANJUAN_OIDC_ALGORITHMS": "ES256, RS256",
 }
@@ -64,6 +65,12 @@ BAD = [
     ("ANJUAN_ACCESS_LOG", "yes"),
     ("ANJUAN_DATABASE_URL", "mysql://user:hidden@host/data"),
     ("ANJUAN_HEADS_URL", "ftp://hidden"),
+    ("ANJUAN_RATE", "600"),
+    ("ANJUAN_RATE", "0/minute"),
+    ("ANJUAN_RATE", "-1/minute"),
+    ("ANJUAN_RATE", "600/week"),
+    ("ANJUAN_RATE", "many/second"),
+    ("ANJUAN_HSTS", "year"),
     ("ANJUAN_DATABASE_URL", "host=/tmp password=hidden"),
 ]
 
