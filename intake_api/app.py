@@ -110,7 +110,14 @@ def create_app(settings: Settings, url: str) -> Anjuan:
                 "If-None-Match",
                 "Last-Event-ID",
             ],
-            expose_headers=["ETag", "Ledger-Position", "Ledger-Epoch", "Location", "Idempotency-Replayed"],
+            expose_headers=[
+                "ETag",
+                "Ledger-Position",
+                "Ledger-Epoch",
+                "Location",
+                "Idempotency-Replayed",
+                "Retry-After",
+            ],
         )
     app.add_middleware(Observed, access_log=settings.access_log)
     return app

@@ -23,7 +23,7 @@ AGAIN = 15.0
 # it may. Anybody can make such tokens up, so that no more than this is asked of the issuer for them.
 PAUSE = 2.0
 _PATIENCE = 2.0
-# Callers who may wait for a look; who comes on top is refused at once.
+# Callers who may wait for a look; who comes on top is told at once to come again.
 _WAITING = 500
 
 
@@ -79,7 +79,7 @@ class Issuer:
         All who wait share one look, and nobody else waits.
         """
         if self._waiting >= _WAITING:
-            raise Unauthenticated
+            raise Unavailable("too many wait for the issuer")
         if self._next is None:
             self._next = asyncio.create_task(self._look())
             self._looks.add(self._next)
@@ -99,7 +99,7 @@ class Issuer:
                 pause = OFTEN
                 try:
                     await self.learn()
-                except (Unavailable, Unauthenticated):
+                except Unavailable:
                     pause = AGAIN
                 await asyncio.sleep(pause)
         finally:

@@ -69,6 +69,8 @@ def _serve(host: str, port: int, workers: int) -> None:
         workers=workers,
         loop="uvloop",
         http=OneWrite,
+        # Nothing here is a web socket.
+        ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
