@@ -10,11 +10,13 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from intake_api import issuer as looking
+from intake_api.issuer_keys import NotTold, told
 from services.embedded_postgres import EmbeddedPostgres
 from tests.conftest import fresh_database
 from tests.contract.hearing import listening
@@ -372,13 +374,15 @@ async def test_made_up_names_of_keys_ask_the_issuer_no_more_often(
     issuer.publish(known := ed25519())
     assert (await asked(house, known.sign(issuer.claims()))).status_code == 200
     before, began = issuer.asked, time.monotonic()
-    strangers = [asyncio.create_task(asked(house, ed25519().sign(issuer.claims()))) for _ in range(50)]
-    await asyncio.sleep(0.1)
+    strangers = []
+    for _ in range(50):
+        strangers.append(asyncio.create_task(asked(house, ed25519().sign(issuer.claims()))))
+        await asyncio.sleep(0.005)
     # Meanwhile everybody else is served.
     assert (await asked(house, known.sign(issuer.claims()))).status_code == 200
     assert time.monotonic() - began < 0.45
     assert set(codes(await asyncio.gather(*strangers))) == {"unauthenticated"}
-    assert issuer.asked - before <= 2
+    assert issuer.asked - before <= 3
 
 
 async def test_an_issuer_that_is_away_keeps_its_keys(alone: tuple[House, IssuerServer]) -> None:
@@ -413,6 +417,23 @@ async def test_only_the_issuer_itself_says_where_its_keys_are(
     found = {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/jwks", **said}
     issuer.documents["openid-configuration"] = json.dumps({k: v for k, v in found.items() if v is not ...}).encode()
     assert codes([await asked(house, pair.sign(issuer.claims()))]) == ["unavailable"]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://elsewhere.test/jwks", "ftp://elsewhere.test/", "//elsewhere.test/jwks", "", 7]
+)
+async def test_an_address_of_keys_that_anybody_could_answer_at_is_not_even_asked(address: object) -> None:
+    asked_for = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked_for.append(str(request.url))
+        found = {"issuer": "https://sso.test/a", "jwks_uri": address, "keys": [ed25519().public]}
+        return httpx.Response(200, json=found)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(NotTold):
+            await told(client, "https://sso.test/a")
+    assert asked_for == ["https://sso.test/a/.well-known/openid-configuration"]
 
 
 async def test_a_withdrawn_key_s_tokens_count_no_longer_and_its_streams_end(
