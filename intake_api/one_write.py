@@ -85,7 +85,7 @@ class OneWrite(HttpToolsProtocol):
             return False
         in_head = self.cycle is None or self.cycle.scope is not self.scope
         begun = self._count if in_head and self._counted is self.scope else 0
-        self._room = LARGEST_HEAD - begun
+        self._room = max(LARGEST_HEAD - begun, 0)
         # The end may have begun in the last piece.
         return len(data) > self._room and _END_OF_HEAD not in (self._last if begun else b"") + data[: self._room]
 
@@ -98,9 +98,7 @@ class OneWrite(HttpToolsProtocol):
                 self.refuse("body_too_large")
             return
         self._last = (self._last + data[-3:])[-3:]
-        self._room = LARGEST_HEAD - self._count
-        if self._room < 0:
-            self.refuse("headers_too_large")
+        self._room = max(LARGEST_HEAD - self._count, 0)
 
     def owes(self) -> Debt | None:
         """What the client keeps us waiting for; None: nothing, it is our turn, or its time between requests."""
