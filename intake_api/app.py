@@ -112,7 +112,14 @@ def create_app(settings: Settings, url: str) -> Anjuan:
                 "If-None-Match",
                 "Last-Event-ID",
             ],
-            expose_headers=["ETag", "Ledger-Position", "Ledger-Epoch", "Location", "Idempotency-Replayed"],
+            expose_headers=[
+                "ETag",
+                "Ledger-Position",
+                "Ledger-Epoch",
+                "Location",
+                "Idempotency-Replayed",
+                "Retry-After",
+            ],
         )
     app.add_middleware(Observed, access_log=settings.access_log)
     return app
@@ -265,6 +272,7 @@ def _route(
         described |= _POST
     if not open_to_all:
         described["security"] = [{"bearer": []}]
+        statuses = (*statuses, 429)
     return LeanRoute(
         path,
         handler,
@@ -292,6 +300,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             services.epoch = (await services.log.read.head()).epoch
             await services.directory.refresh()
             await services.policies.refresh()
+            await services.revocations.refresh()
         # What start-up made stays; young garbage is collected in larger heaps (a full pass took 80 ms at the worst).
         gc.collect()
         gc.freeze()
@@ -299,11 +308,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         works = [
             _forget_old_answers(services),
             _watch_policies(services),
+            _watch_revocations(services),
             view_operation.measure(services),
             services.watch.run(),
             services.log.read.listen(),
             services.tree_heads.run(),
         ]
+        if services.issuer:
+            works.append(services.issuer.run())
         if services.settings.follow == "inside":
             works.append(services.follower.run())
             if services.settings.notices:
@@ -326,6 +338,14 @@ async def _watch_policies(services: Services) -> None:
         await asyncio.sleep(1)
         with contextlib.suppress(Unavailable):
             await services.policies.refresh()
+
+
+async def _watch_revocations(services: Services) -> None:
+    """A token that anybody revoked counts nowhere within a second."""
+    while True:
+        await asyncio.sleep(0.5)
+        with contextlib.suppress(Unavailable):
+            await services.revocations.refresh()
 
 
 async def _forget_old_answers(services: Services) -> None:

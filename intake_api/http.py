@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 MAX_BODY = 1 << 20
 _JSON = b"application/json"
+# Every answer says how it may be kept; where nothing better is known, not at all.
+UNKEPT = (b"cache-control", b"no-store")
 
 
 class NotFound(Exception):
@@ -54,7 +56,6 @@ class Reply:
         headers = [
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % len(self.body)),
-            (b"x-content-type-options", b"nosniff"),
             (b"ledger-epoch", b"%d" % epoch),
             *self.headers,
         ]
@@ -148,7 +149,6 @@ class StreamedReply(Reply):
     async def send(self, send: Send, epoch: int) -> None:
         headers = [
             (b"content-type", self.content_type),
-            (b"x-content-type-options", b"nosniff"),
             (b"ledger-epoch", b"%d" % epoch),
             *self.headers,
         ]

@@ -16,7 +16,7 @@ from intake_api.command_line import mining, replay, views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
 from intake_api.command_line.follower_child import following_beside
-from intake_api.one_write import OneWrite
+from intake_api.one_write import OneWrite, say_to_browsers
 from services.caller import ROLES, UNITS
 from services.migrations import migrate as migrate_database
 from services.settings import RUNNING_DATABASE, Settings
@@ -73,6 +73,8 @@ def _serve(host: str, port: int, workers: int) -> None:
         workers=workers,
         loop="uvloop",
         http=OneWrite,
+        # Nothing here is a web socket.
+        ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -87,7 +89,9 @@ def create() -> object:
     """One worker's application."""
     from intake_api.app import create_app
 
-    return create_app(Settings.from_environment(), os.environ[RUNNING_DATABASE])
+    settings = Settings.from_environment()
+    say_to_browsers(settings.hsts)
+    return create_app(settings, os.environ[RUNNING_DATABASE])
 
 
 def _greet(settings: Settings, host: str, port: int, url: str) -> None:
@@ -146,6 +150,34 @@ def issue(
             raise typer.Exit(2)
         tokens = Tokens(Settings.from_environment().key("ANJUAN_TOKEN_KEY"))
         print(tokens.issue(role, region or ["*"], unit, subject, days))
+
+
+@token.command("revoke")
+def revoke(
+    said: Annotated[
+        str | None, typer.Argument(metavar="TOKEN", help="The token itself; - reads it from input.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Instead: whoever's tokens of until now, all of them.")] = None,
+) -> None:
+    """Make a token, or all that a subject has by now, count no longer: within a second, in every process."""
+    from intake_api.command_line.revoking import NoToken, revoke_subject, revoke_token
+
+    with explained():
+        if (said is None) == (subject is None):
+            console.print("[red]give either a token or --subject[/red]")
+            raise typer.Exit(2)
+        settings = Settings.from_environment()
+        with running_database(settings) as url:
+            if subject is not None:
+                revoke_subject(settings, url, subject)
+                print(f"The tokens that {subject} has had until now count no longer; new ones do.")
+                return
+            try:
+                whose = revoke_token(settings, url, sys.stdin.read() if said == "-" else str(said))
+            except NoToken:
+                console.print("[red]that is no token[/red]")
+                raise typer.Exit(2) from None
+        print(f"That token of {whose} counts no longer.")
 
 
 @policy.command("check")
