@@ -115,10 +115,10 @@ class _Whole:
             self._events(judge, told)
             self._check_end(judge)
         self._check_head_row(judge, restorations)
-        for fault in self._bad:
-            raise fault
-        self._check_nodes()
         self._check_identity()
+        if self._bad:
+            raise self._bad[0]
+        self._check_nodes()
         return self._summed(judge, restorations, heads)
 
     def _restorations(self) -> list[Restoration]:

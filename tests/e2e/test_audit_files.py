@@ -33,7 +33,7 @@ async def ledger(
 
 async def _exported(ledger: Desk, file: Path, *bounds: Any, regions: list[str] | None = None) -> Path:
     source = Source(ledger.log, ledger.heads, KEY, now)
-    await export(source, Wanted(*bounds, regions=regions), file, lambda done, total: None)
+    await export(source, Wanted(*bounds)._replace(regions=regions), file, lambda done, total: None)
     return file
 
 
