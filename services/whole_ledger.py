@@ -177,9 +177,8 @@ class _Whole:
             self._refuse("epoch", f"{row.epoch}, but the last recorded restore began epoch {restorations.epoch}")
         if row.recorded_at != self._last:
             self._refuse("recorded_at", "not when the last event was recorded")
-        if row.tree_size != count:
-            # A release of before the tree leaves it behind; so would somebody who changes the row.
-            self._refuse("tree_size", f"{row.tree_size}, but there are {count} events; let this release append first")
+        if row.tree_size > count:
+            self._refuse("tree_size", f"{row.tree_size}, but there are {count} events")
         if row.peaks != b"".join(self._peaks[1]):
             self._refuse("peaks", "not the subtrees of the events")
 
@@ -211,6 +210,11 @@ class _Whole:
         found.kept = sum(map(restorations.holds, set(self._kept.heads)))
         found.keys = [f"{key.name}+{key.key_id.hex()}" for key in self._keys]
         found.restorations = lost_by(restorations, heads)
+        if self._row.tree_size < count:
+            # A release of before the tree leaves it behind. What is said of it is right; proofs need no more.
+            found.remarks.append(
+                f"the tree in the head row is of {self._row.tree_size} events; the next append mends it"
+            )
         if not self._kept.heads:
             found.remarks.append(
                 f"no heads of this ledger are kept in {self._place}: somebody who changed the database and all its "

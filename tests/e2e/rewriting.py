@@ -188,10 +188,10 @@ def in_another_epoch(edit: Edit) -> Edit:
 # The tables beside the events -------------------------------------------------------------------------------------
 
 
-def head_row(column: str, written: str) -> Edit:
+def head_row(column: str, written: str, named: str = "") -> Edit:
     def edit(scene: Scene) -> Found:
         scene.do(f"UPDATE ledger_head SET {column} = {written}")
-        return Found(None, rf"^ledger_head\.{column}")
+        return Found(None, rf"^ledger_head\.{named or column}")
 
     return edit
 
@@ -248,8 +248,9 @@ _BESIDE: Mapping[str, Edit] = {
     "ledger_head.epoch up": head_row("epoch", "epoch + 1"),
     "ledger_head.epoch down": head_row("epoch", "epoch - 1"),
     "ledger_head.ledger_id": head_row("ledger_id", "gen_random_uuid()"),
-    "ledger_head.tree_size": head_row("tree_size", "tree_size - 4"),
-    "ledger_head.tree_size 0": head_row("tree_size", "0"),
+    "ledger_head.tree_size up": head_row("tree_size", "tree_size + 2"),
+    "ledger_head.tree_size down": head_row("tree_size", "tree_size - 4", "peaks"),
+    "ledger_head.tree_size 0": head_row("tree_size", "0", "peaks"),
     "ledger_head.peaks": head_row("peaks", "set_byte(peaks, 40, get_byte(peaks, 40) # 128)"),
     "ledger_head gone": head_gone,
     "tree_nodes.hash": node("UPDATE tree_nodes SET hash = set_byte(hash, 7, get_byte(hash, 7) # 1) WHERE index = $"),
