@@ -11,6 +11,7 @@ import msgspec
 from intake_api.access import Forbidden, Unauthenticated
 from intake_api.http import (
     Call,
+    LedgerRestored,
     NotFound,
     Reply,
     TooLarge,
@@ -246,10 +247,6 @@ def reply_to(fault: Exception, call: Call) -> Reply:
 
 class AmbiguousReference(Exception):
     """409: an external reference stands for cases of several regions that the caller sees."""
-
-
-class LedgerRestored(Exception):
-    """409: a position of which this ledger knows nothing: it was restored from a backup since."""
 
 
 class BadHeader(Exception):
