@@ -517,7 +517,7 @@ class Judge:
 
 _FIELDS = ("position", "recorded_at", "case_id", "stream", "version", "type", "schema", "actor", "region")
 _EVENT = (*_FIELDS, "header_hash", "body_hash")
-_MANIFEST = ("format", "origin", "epoch", "from", "to", "size", "regions", "peaks")
+MANIFEST = ("format", "origin", "epoch", "from", "to", "size", "regions", "peaks")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SEPARATORS = [(one, f"\\u{ord(one):04x}") for one in "\x85\u2028\u2029"]
 
@@ -678,7 +678,7 @@ class AuditFile:
             raise Unreadable(f"no audit file of the format {FORMAT}")
         numbers = [told.get(name) for name in ("epoch", "from", "to", "size")]
         regions, origin = told.get("regions"), told.get("origin")
-        sound = tuple(told) == _MANIFEST and {type(one) for one in numbers} == {int}
+        sound = tuple(told) == MANIFEST and {type(one) for one in numbers} == {int}
         sound = sound and type(told["peaks"]) is list and (regions is None or type(regions) is list)
         if (
             not sound
