@@ -231,7 +231,7 @@ def read_kept(place: Path, origin: str, keys: Sequence[Key]) -> Kept:
         else:
             files = [place]
         for file in files:
-            _read_notes(kept, file.read_text("utf-8"), origin, keys)
+            _read_notes(kept, file.read_text("utf-8", "replace"), origin, keys)
     except (OSError, UnicodeDecodeError) as failure:
         raise Unreadable(f"{place} cannot be read ({type(failure).__name__})") from None
     return kept

@@ -100,11 +100,11 @@ def verify(
 def _verify_database(
     settings: Settings, key: Path | None, heads: Path | None, told: Callable[[int, int], None]
 ) -> Verified:
-    others = read_keys(key) if key else []
-    own = HeadKey(settings.key("ANJUAN_HEAD_KEY"))
+    given = read_keys(key) if key else []
 
     def keys(origin: str) -> list[Key]:
-        return [read_key(own.written(origin)), *(one for one in others if one.name == origin)]
+        own = given or [read_key(HeadKey(settings.key("ANJUAN_HEAD_KEY")).written(origin))]
+        return [one for one in own if one.name == origin]
 
     with running_database(settings) as url:
         return verify_ledger(url, keys, heads or settings.heads, told)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.checkpoints import HeadKey
-from services.verifier import MANIFEST, FORMAT, Fault, leaf_hash, node_hash, read_key, verify_file
+from services.verifier import FORMAT, MANIFEST, Fault, leaf_hash, node_hash, read_key, verify_file
 
 _DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "audit-file.md").read_text()
 _EXAMPLE = _DOCUMENT.split("```ndjson\n")[1].split("```")[0]
