@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -11,11 +12,13 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from projections.audit_file import Source, Wanted, export
 from services.embedded_postgres import EmbeddedPostgres
 from services.restoring import NothingRestored
+from services.tree_heads import Forked
 from services.verifier import Fault, verify_file
 from tests.conftest import fresh_database
-from tests.contract.house import open_house
+from tests.contract.house import open_house, opening
 from tests.e2e.rewriting import Scene, recompute
 from tests.e2e.serving import REGION, Service, Wire, serving
 from tests.e2e.signed_ledgers import KEY, as_superuser, desk, judged, now
@@ -68,8 +71,6 @@ async def test_a_recorded_restore_is_verified_and_told(machine: Machine, tmp_pat
 
 
 async def test_so_it_is_from_a_file_of_any_stretch(machine: Machine, tmp_path: Path) -> None:
-    from projections.audit_file import Source, Wanted, export
-
     await _restored_at_100(machine, tmp_path / "heads")
     for begin, end in ((1, 141), (1, 90), (95, 120), (102, 141), (130, 135)):
         async with desk(machine.url, tmp_path / "heads") as opened:
@@ -164,6 +165,39 @@ async def test_a_run_that_was_cut_behind_the_record_goes_on(machine: Machine, tm
     assert len(judged(machine.url, kept).restorations) == 1
 
 
+async def test_an_epoch_that_no_record_tells_of_is_not_signed(machine: Machine, tmp_path: Path) -> None:
+    async with desk(machine.url, tmp_path) as opened:
+        await opened.grow(Random(1), [10, 10])
+    as_superuser(
+        machine.url,
+        ("DELETE FROM events WHERE position > 15", []),
+        ("UPDATE ledger_head SET epoch = 2, position = 15, tree_size = 0, peaks = ''", []),
+    )
+    async with desk(machine.url, tmp_path) as opened:
+        with pytest.raises(Forked):
+            await opened.sign()
+    with pytest.raises(Fault) as found:
+        judged(machine.url, tmp_path)
+    assert found.value.position == 16
+
+
+async def test_a_file_of_a_database_that_was_put_back_is_refused(machine: Machine, tmp_path: Path) -> None:
+    """Whoever exports it knows of no kept heads; the auditor does."""
+    async with desk(machine.url, tmp_path / "heads") as opened:
+        await opened.grow(Random(1), [20])
+    machine.back_up()
+    async with desk(machine.url, tmp_path / "heads") as opened:
+        await opened.grow(Random(2), [20])
+    machine.put_back()
+    async with desk(machine.url, tmp_path / "none") as opened:
+        # Longer than the clocks of two machines may differ.
+        source = Source(opened.log, opened.heads, KEY, lambda: now() + timedelta(seconds=10))
+        await export(source, Wanted(), tmp_path / "file", lambda *_: None)
+    with pytest.raises(Fault, match="a head of 40 was signed before") as found:
+        verify_file(tmp_path / "file", (), tmp_path / "heads")
+    assert found.value.position == 21
+
+
 async def test_positions_and_cursors_of_before_are_refused(machine: Machine, tmp_path: Path) -> None:
     async with open_house(machine.url, tmp_path) as house:
         region = await house.region()
@@ -176,7 +210,7 @@ async def test_positions_and_cursors_of_before_are_refused(machine: Machine, tmp
     async with open_house(machine.url, tmp_path) as house:
         agent, auditor = house.agent(region), house.caller("auditor")
         for _ in range(5):
-            lost = (await agent.post("/v1/cases", _opening(region))).headers["ledger-position"]
+            lost = (await agent.post("/v1/cases", opening(region))).headers["ledger-position"]
         assert (await auditor.get("/v1/audit/head")).status_code == 200
         await asyncio.sleep(0.3)
     machine.put_back()
@@ -256,12 +290,6 @@ async def _write(service: Service, stop: asyncio.Event) -> int:
                 assert (await auditor.ask("GET", "/v1/audit/head")).status == 200
                 assert (await manager.ask("GET", "/v1/cases")).status == 200
     return written
-
-
-def _opening(region: str) -> dict[str, object]:
-    from tests.contract.house import opening
-
-    return opening(region)
 
 
 def _anjuan(data: Path, url: str, *words: str) -> tuple[int, str]:
