@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import (
     audit,
+    audit_replay,
     batch,
     case_lists,
     cases,
@@ -33,9 +34,10 @@ from intake_api import (
     view_operation,
 )
 from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
+from intake_api.logs import configure_logs
 from intake_api.parameters import listed
 from intake_api.services import Services
-from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, configure_logs, serve_metrics
+from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, serve_metrics
 from projections import breach_rows
 from projections.duty_list import LATE
 from services.event_log import Unavailable
@@ -182,6 +184,15 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "AskImpact",
             extra={"parameters": []},
         ),
+        _route(
+            "POST",
+            "/v1/audit/replay",
+            audit_replay.replay_ledger,
+            "Replayed",
+            (200, 202, *_BATCH),
+            "AskReplay",
+            extra={"parameters": []},
+        ),
         _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),
         _job_result(),
         _lines("/v1/audit/events", audit.list_events),
@@ -293,7 +304,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             services.log.read.listen(),
             services.tree_heads.run(),
         ]
-        if services.settings.follow:
+        if services.settings.follow == "inside":
             works.append(services.follower.run())
             if services.settings.notices:
                 works.append(services.notices.run())

@@ -10,34 +10,15 @@ from intake_api.services import Services
 from projections import building, parked
 from projections.checking import Checker
 from projections.checkpoint import View
-from projections.follower import ALONE, Follower
-from projections.parked import ParkedCase
+from projections.follower import Follower
+from projections.parked import NoSuchParkedCase, ParkedCase
 from projections.rebuild import Rebuild
 from services.event_log import Connection, connect
 from services.identifiers import parse_case_no, parse_uuid
 from services.settings import Settings
 
-# Folded cases that a process with nothing else to do remembers.
-_KEPT = 10_000
 # Seconds in which somebody leads and has tried all again.
 _PATIENCE = 60.0
-
-
-class NoSuchParkedCase(Exception):
-    """A case that is named is not parked."""
-
-
-async def follow(settings: Settings, url: str) -> None:
-    """Lead whenever nobody else does, and tell what was missed; for ever."""
-    async with _parts(settings, url) as services:
-        services.follower = Follower(url, services.log, services.folder(_KEPT), services.watch.moved, ALONE)
-        works = [services.follower.run(), services.watch.run()]
-        if settings.notices:
-            await services.directory.refresh()
-            works.append(services.notices.run())
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*works)
-        await services.views.close()
 
 
 async def rebuild(settings: Settings, url: str, restart: bool, reached: Callable[[int, int], None]) -> View:

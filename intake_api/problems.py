@@ -135,6 +135,8 @@ _FAULTS: Mapping[str, tuple[str, str]] = {
     "share_malformed": ("须为 0–100 的十进制数", "must be a decimal above 0, 100 at most"),
     "shares_not_100": ("责任比例合计须恰为 100, 现为 {0}", "the shares must make exactly 100, not {0}"),
     "facts_needed": ("至少给出一项事实", "name at least one fact"),
+    "ends_before_it_begins": ("早于 from", "before from"),
+    "unknown_policy_version": ("没有该版本的制度", "no such version is published"),
     "responsible_or_no_fault": (
         "responsible 与 no_fault 须且只能给出其一",
         "give either responsible or no_fault",

@@ -1,7 +1,5 @@
 """Logs and metrics: one line and one observation per request; never a body, a query or a name."""
 
-import logging
-import sys
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter
@@ -24,21 +22,7 @@ POSITION = Gauge("anjuan_ledger_position", "Last position that this process appe
 LAG = Gauge("anjuan_views_lag_actions", "Actions that the views do not show yet")
 LAG_SECONDS = Gauge("anjuan_views_lag_seconds", "For how long the first of them has been waiting")
 PARKED = Gauge("anjuan_views_parked_cases", "Cases set aside because an action cannot be applied")
-LEADS = Gauge("anjuan_views_leading", "Whether this process moves the views")
-
-
-def configure_logs(level: str) -> None:
-    """JSON lines on standard output."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-        cache_logger_on_first_use=True,
-    )
+LEADS = Gauge("anjuan_views_leading", "Whether a process moves the views, of this service or another")
 
 
 def serve_metrics(host: str, port: int) -> Callable[[], None]:

@@ -96,12 +96,13 @@ async def measure(services: Services) -> None:
         try:
             found = await standing(services.log.read)
         except Unavailable:
-            pass
+            # Nobody can, as far as is known here.
+            LEADS.set(False)
         else:
+            LEADS.set(found.leads)
             LAG.set(found.lag)
             LAG_SECONDS.set(found.seconds_behind(services.now()))
             PARKED.set(found.parked)
-        LEADS.set(services.follower.leads)
         await asyncio.sleep(2)
 
 

@@ -119,12 +119,13 @@ async def _look(connection: Connection, behind: UUID, share: float) -> Look:
     await connection.execute(_WALK)
     found = await connection.execute(_STREAMS, [behind, share, _PAGE], binary=True)
     streams = [row[0] for row in await found.fetchall()]
-    rows = [await _held(connection, table, streams) for table in VIEWS[view.generation][:5]]
+    rows = [await held_rows(connection, table, streams) for table in VIEWS[view.generation][:5]]
     await connection.execute("COMMIT")
     return Look(view, streams, frozenset(parked), rows)
 
 
-async def _held(connection: Connection, table: Table, streams: Sequence[UUID]) -> Rows:
+async def held_rows(connection: Connection, table: Table, streams: Sequence[UUID]) -> Rows:
+    """What a table holds of these cases, by primary key, in this transaction."""
     names = ", ".join(column.name for column in folded(table))
     asked = f"SELECT {names} FROM {table.fullname} WHERE case_id = ANY(%b::uuid[])"
     return _keyed(table, await (await connection.execute(asked, [list(streams)], binary=True)).fetchall())

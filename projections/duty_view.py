@@ -12,7 +12,7 @@ from services.directory import Entry, in_force
 from services.events import RegionDescribed
 from services.vault import staff
 
-_EVER = datetime.max.replace(tzinfo=UTC)
+EVER = datetime.max.replace(tzinfo=UTC)
 
 Regions = Mapping[str, tuple[Entry[RegionDescribed], ...]]
 
@@ -60,7 +60,7 @@ def duties(case: Case, regions: Regions, now: datetime, known: datetime | None =
     ]
 
 
-def dues(case: Case, now: datetime = _EVER) -> list[Due]:
+def dues(case: Case, now: datetime = EVER) -> list[Due]:
     """Every duty of the policy that judges the case, with its clock; of what is said to come after `now` nothing."""
     category = case.opened.category
     return [

@@ -2,20 +2,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from grading_engine.policy import Policy
+from projections.dockets import dockets
 from projections.duty_view import Regions, duties
-from projections.pages import pages
 from services.case import Case
-from services.casebook import entry_of
-from services.docket import Entry, Files, Policies, fold, groups, linked_streams
-from services.event_log import EventLog, Record, connect
-from services.events import ACTIONS
+from services.docket import Files, Policies, fold
+from services.event_log import EventLog
 
 _PAGE = 2_000
 # Cases judged before others have a turn: some milliseconds.
@@ -117,9 +115,9 @@ async def over_ledger(
     head = (await log.read.head()).position
     total = Impact(0, [], Counter(), Counter())
     done = 0
-    async with await connect(url) as connection, aclosing(pages(connection, None, head, _PAGE)) as walk:
-        async for page in walk:
-            together = await _together(log, page.records, head)
+    async with aclosing(dockets(url, log, head, _PAGE)) as walk:
+        async for met in walk:
+            together = met.first_met
             for start in range(0, len(together), _AT_ONCE):
                 part = impact(together[start : start + _AT_ONCE], policies, draft, period, now)
                 total.differences.extend(part.differences)
@@ -127,29 +125,9 @@ async def over_ledger(
                 total.after.update(part.after)
                 total = total._replace(cases=total.cases + part.cases)
                 await asyncio.sleep(0)
-            done += len(page.records)
+            done += len(met.records)
             told(done, head)
     return total
-
-
-async def _together(log: EventLog, records: Sequence[Record], until: int) -> list[Files]:
-    """The cases of a page, those ever merged with one another together: where the first of their streams is met."""
-    files: dict[UUID, list[Entry]] = {}
-    for record in records:
-        if record.name in ACTIONS:
-            files.setdefault(record.stream, []).append(entry_of(record))
-    here = frozenset(files)
-    wanted = _linked(files)
-    while wanted:
-        for record in await log.read.histories_until(list(wanted), until):
-            files.setdefault(record.stream, []).append(entry_of(record))
-        wanted = _linked(files)
-    return [group for group in groups(files) if min(one for one in group if group[one]) in here]
-
-
-def _linked(files: Mapping[UUID, Sequence[Entry]]) -> set[UUID]:
-    """Cases that these were merged with, of which nothing is here."""
-    return {linked for entries in files.values() for linked in linked_streams(entries)} - files.keys()
 
 
 def _difference(case: Case, other: Case, now: datetime) -> Difference | None:

@@ -174,6 +174,32 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     ),
     "rebuild_state": _named(empty=("空", "empty"), building=("重建中", "building"), cancelled=("已取消", "cancelled")),
     "job_state": _named(running=("进行中", "running"), done=("已完成", "done"), failed=("失败", "failed")),
+    "basis": _named(opened=("立卷时间", "opened"), due=("履行时限", "due"), recorded=("录入时间", "recorded")),
+    "finding": _named(
+        late_proof=("逾期后补录", "late proof"),
+        facts_lowered=("下调事实", "facts lowered"),
+        closed_and_reopened=("完结又重启", "closed and reopened"),
+        corrected_for_others=("代他人更正", "corrected for others"),
+        one_hand=("一人经手", "one hand"),
+        claimed_before_recorded=("响应早于投诉录入", "claimed before recorded"),
+        closed_in_hindsight=("事后不合完结条件", "closed in hindsight"),
+    ),
+    "finding_reason": _named(
+        recorded_shortly_after=("时限刚过即补录", "recorded shortly after the deadline"),
+        redated=("改为时限之前", "dated back before the deadline"),
+        no_longer_key=("不再是重点事件", "no longer a key event"),
+        duty_fell_away=("义务因此消失", "a duty fell away"),
+        shortly_before_due=("时限将至", "shortly before it was due"),
+        reopened_at_once=("完结后即重启", "reopened at once"),
+        reopened_again=("多次重启", "reopened again"),
+        fewer_late_duties=("逾期减少", "fewer late duties"),
+        lesser_facts=("事实减轻", "lesser facts"),
+        fewer_complaints=("投诉减少", "fewer complaints"),
+        fewer_inconsistencies=("矛盾减少", "fewer inconsistencies"),
+    ),
+    "tampering": _named(
+        altered=("被改动", "altered"), unreadable=("无法读取", "unreadable"), missing=("缺失", "missing")
+    ),
     "time_unit": _named(
         minutes=("分钟", "minutes"),
         hours=("小时", "hours"),

@@ -17,6 +17,10 @@ UPDATE parked_cases SET state = %b WHERE generation = {_LIVE} AND case_id = ANY(
 """
 
 
+class NoSuchParkedCase(Exception):
+    """A case that is named is not parked."""
+
+
 class ParkedCase(NamedTuple):
     """`state`: `parked`, `retry` (about to be tried again) or `dropped` (nobody waits for it any more)."""
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from grading_engine.grades import UNGRADED
 from projections.case_view import encode, own_head
-from projections.duty_view import Due, dues, told
+from projections.duty_view import EVER, Due, dues, told
 from services.case import Case, Complaint
 from services.docket import Docket
 from services.vault import key_of, marked
@@ -65,7 +65,7 @@ def rows_of(docket: Docket) -> Iterator[CaseRows]:
 
 
 def _rows(case: Case, position: int) -> CaseRows:
-    owed = list(_owed(case))
+    owed = list(owing(case))
     own = [one for one in case.complaints.values() if one.owner == case.case_id]
     return CaseRows(
         case.case_id,
@@ -78,9 +78,9 @@ def _rows(case: Case, position: int) -> CaseRows:
     )
 
 
-def _owed(case: Case) -> Iterator[Due]:
+def owing(case: Case, now: datetime = EVER) -> Iterator[Due]:
     """The case's duties; what is owed for the complaints of a merged case is told of its target, which decides."""
-    for one in dues(case):
+    for one in dues(case, now):
         if not (case.merged and one.subject.complaint_id and not one.subject.void):
             yield one
 

@@ -540,6 +540,22 @@ class AskImpact(Body):
     regions: Annotated[tuple[RegionCode, ...], Field(max_length=1000)] = ()
 
 
+class AskReplay(Body):
+    """审计回放. Cases of a region or project by when they were opened, fell due or had an action recorded.
+
+    State(`as_of`, `known_at`), judged by the documents in force, or by a whole one or a published version.
+    """
+
+    region: RegionCode | None = None
+    project: ProjectCode | None = None
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+    basis: Literal["opened", "due", "recorded"] = "opened"
+    as_of: Instant | None = None
+    known_at: Instant | None = None
+    policy: dict[str, Any] | Annotated[str, StringConstraints(max_length=64)] | None = None
+
+
 class SearchCases(Body):
     """查找案卷. By what must not stand in an address; all that is given must fit."""
 
@@ -558,6 +574,7 @@ class SearchCases(Body):
 
 SEARCH = TypeAdapter(SearchCases)
 IMPACT = TypeAdapter(AskImpact)
+REPLAY = TypeAdapter(AskReplay)
 ACTION = TypeAdapter[AnyAction](ActionCommand)
 OPENING = TypeAdapter(OpenCase)
 REGION = TypeAdapter(DescribeRegion)

@@ -5,7 +5,7 @@ corrections among it are applied, and the rest is folded in the order of fold in
 instant is its `occurred_at`, never later than its `recorded_at`, so the order in which facts arrive never matters.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -67,10 +67,12 @@ def fold(
     until: datetime | None = None,
     known: datetime | None = None,
     policies: Policies | None = None,
+    seen: Callable[[Step, Docket], None] | None = None,
 ) -> Folded:
     """State(until, known) of all the cases; without them: now. A case of which nothing is known yet has version 0.
 
-    Each is judged by the one of the `policies` (without them: the shipped one) in force when it was opened.
+    Each is judged by the one of the `policies` (without them: the shipped one) in force when it was opened. `seen` is
+    told each step with the cases as they stand after it.
     """
     policies = policies or (shipped(),)
     if known is not None:
@@ -82,6 +84,8 @@ def fold(
     for step in sorted(steps, key=lambda step: step.key):
         if until is None or step.at <= until:
             _advance(cases, step, faults)
+            if seen:
+                seen(step, cases)
     return Folded(cases, faults)
 
 

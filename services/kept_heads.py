@@ -40,11 +40,13 @@ class KeptHeads:
                     return head
         return None
 
-    def keep(self, head: TreeHead, note: str) -> None:
-        """Add a note, on disk when this returns."""
+    def keep(self, head: TreeHead, note: str, public: bytes) -> None:
+        """Add a note, on disk when this returns, unless another process did."""
         day = f"{head.signed_at:%Y-%m-%d}"
         with self._locked():
-            _append(self.folder / f"heads-{day}.txt", f"{note}\n".encode())
+            newest = self.newest(public)
+            if newest is None or (newest.epoch, newest.size) < (head.epoch, head.size):
+                _append(self.folder / f"heads-{day}.txt", f"{note}\n".encode())
 
     def leaf_count(self, epoch: int) -> int:
         """How many leaves of an epoch are kept."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
+# Where `anjuan serve` leaves the URL of the database that it works on, for its other processes.
+RUNNING_DATABASE = "ANJUAN_RUNNING_DATABASE"
+
 
 class Setting(NamedTuple):
     """One variable: its default as text, what it does, and whether it is a secret."""
@@ -27,7 +30,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_LOG_LEVEL", "info", "debug, info, warning or error"),
     Setting("ANJUAN_ACCESS_LOG", "on", "one log line per request: on or off"),
     Setting("ANJUAN_QUEUE", "2000", "writes that may wait at once; further ones are answered 503"),
-    Setting("ANJUAN_FOLLOW", "on", "keep the views up to date in this process when no other does: on or off"),
+    Setting(
+        "ANJUAN_FOLLOW", "child", "who keeps the views up to date: child (a process beside), inside (this one) or off"
+    ),
     Setting("ANJUAN_NOTICES", "on", "record, beside keeping the views up to date, which duties were missed: on or off"),
     Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
     Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
@@ -65,7 +70,7 @@ class Settings:
         self.language = self._one_of("ANJUAN_LANGUAGE", ("zh", "en"))
         self.log_level = self._one_of("ANJUAN_LOG_LEVEL", ("debug", "info", "warning", "error"))
         self.access_log = self._one_of("ANJUAN_ACCESS_LOG", ("on", "off")) == "on"
-        self.follow = self._one_of("ANJUAN_FOLLOW", ("on", "off")) == "on"
+        self.follow = self._one_of("ANJUAN_FOLLOW", ("child", "inside", "off"))
         self.notices = self._one_of("ANJUAN_NOTICES", ("on", "off")) == "on"
         self.queue = self._number("ANJUAN_QUEUE", 1_000_000)
         self.cors_origins = [o.strip() for o in self._values["ANJUAN_CORS_ORIGINS"].split(",") if o.strip()]

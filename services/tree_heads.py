@@ -148,7 +148,7 @@ class TreeHeads:
         for (note,) in await self._log.read.rows(_LATER, after):
             if head := opened(note, self._key.public):
                 await self._keep_leaves(kept, head)
-                await asyncio.to_thread(kept.keep, head, note)
+                await asyncio.to_thread(kept.keep, head, note, self._key.public)
 
     async def _keep_leaves(self, kept: KeptHeads, head: TreeHead) -> None:
         begin = kept.leaf_count(head.epoch)

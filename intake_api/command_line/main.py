@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from intake_api.access import Tokens
-from intake_api.command_line import auditing, views
+from intake_api.command_line import auditing, mining, replay, views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
+from intake_api.command_line.follower_child import following_beside
 from intake_api.one_write import OneWrite
 from services.caller import ROLES, UNITS
 from services.migrations import migrate as migrate_database
-from services.settings import Settings
+from services.settings import RUNNING_DATABASE, Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="案卷 anjuan: a complaint ledger.")
 token = typer.Typer(no_args_is_help=True, help="Tokens of the service's own key.")
@@ -29,6 +30,8 @@ parked = typer.Typer(no_args_is_help=True, help="Cases that the views set aside.
 app.add_typer(parked, name="parked")
 views.register(app, parked)
 auditing.register(app)
+mining.register(app)
+app.command()(replay.replay)
 
 
 @app.command()
@@ -50,10 +53,11 @@ def serve(
         try:
             with running_database(settings, owned=True) as url:
                 auditing.refuse_a_fork(settings, url)
-                os.environ["ANJUAN_RUNNING_DATABASE"] = url
+                os.environ[RUNNING_DATABASE] = url
                 if demo:
                     _greet(settings, host, port, url)
-                _serve(host, port, workers)
+                with following_beside(settings):
+                    _serve(host, port, workers)
         except KeyboardInterrupt:
             pass
 
@@ -85,7 +89,7 @@ def create() -> object:
     """One worker's application."""
     from intake_api.app import create_app
 
-    return create_app(Settings.from_environment(), os.environ["ANJUAN_RUNNING_DATABASE"])
+    return create_app(Settings.from_environment(), os.environ[RUNNING_DATABASE])
 
 
 def _greet(settings: Settings, host: str, port: int, url: str) -> None:

@@ -32,9 +32,14 @@ def register(app: typer.Typer, parked: typer.Typer) -> None:
 
 def follow() -> None:
     """Keep the views up to date in this process, whenever no other does, until Ctrl-C. Serves no HTTP."""
-    from intake_api.operating import follow
+    from intake_api.following import follow
+    from intake_api.logs import configure_logs
 
-    _with_database(follow)
+    async def run(settings: Settings, url: str) -> None:
+        configure_logs(settings.log_level)
+        await follow(settings, url)
+
+    with_database(run)
 
 
 def rebuild(
@@ -46,7 +51,7 @@ def rebuild(
     from projections.building import Cancelled, RebuildRuns
 
     if cancel:
-        cancelled = _with_database(operating.cancel_rebuild)
+        cancelled = with_database(operating.cancel_rebuild)
         print("The rebuild stops." if cancelled else "No rebuild runs.")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
@@ -59,7 +64,7 @@ def rebuild(
             )
 
         try:
-            view = _with_database(run)
+            view = with_database(run)
         except RebuildRuns:
             console.print("[red]Another rebuild runs.[/red] To stop it: anjuan rebuild --cancel")
             raise typer.Exit(1) from None
@@ -78,7 +83,7 @@ def check_projections(
     async def run(settings: Settings, url: str) -> tuple[int, int]:
         return await check(settings, url, sample, print)
 
-    compared, found = _with_database(run)
+    compared, found = with_database(run)
     if found:
         console.print(f"[red]{found} differences in {compared} rows.[/red] To mend the views: anjuan rebuild --restart")
         raise typer.Exit(1)
@@ -89,7 +94,7 @@ def list_parked() -> None:
     """Print the cases that could not be applied: case, region, position, state and what went wrong."""
     from intake_api.operating import list_parked
 
-    for one in _with_database(list_parked):
+    for one in with_database(list_parked):
         print(
             f"{one.case_id}\t{one.region}\t{one.position}\t{one.state}\t{one.parked_at:%Y-%m-%dT%H:%M:%SZ}\t{one.fault}"
         )
@@ -102,7 +107,7 @@ def retry_parked(cases: Cases = None) -> None:
     async def run(settings: Settings, url: str) -> dict[Any, str]:
         return await retry_parked(settings, url, cases)
 
-    outcomes = _with_database(run)
+    outcomes = with_database(run)
     for case_id, outcome in outcomes.items():
         print(f"{case_id}\t{outcome}")
     print(f"{len(outcomes)} tried.")
@@ -117,13 +122,13 @@ def drop_parked(cases: NamedCases) -> None:
     async def run(settings: Settings, url: str) -> list[Any]:
         return await drop_parked(settings, url, cases)
 
-    for case_id in _with_database(run):
+    for case_id in with_database(run):
         print(f"{case_id}\tdropped")
 
 
-def _with_database(work: Callable[[Settings, str], Coroutine[Any, Any, _T]]) -> _T:
+def with_database(work: Callable[[Settings, str], Coroutine[Any, Any, _T]]) -> _T:
     """Run it until it is done, or until Ctrl-C or a service manager's stop."""
-    from intake_api.operating import NoSuchParkedCase
+    from projections.parked import NoSuchParkedCase
 
     with explained():
         settings = Settings.from_environment()

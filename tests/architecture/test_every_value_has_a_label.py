@@ -11,7 +11,9 @@ from grading_engine.duties import State
 from grading_engine.grades import UNGRADED, Verdict
 from intake_api import asked
 from intake_api.app import create_app
+from projections import findings, replay_run
 from projections.labels import LABELS
+from projections.replay import BASES
 from services import caller, commands, events
 from services.case import LEVELS
 from services.permit import FUNCTIONS
@@ -40,6 +42,10 @@ EXPECTED: dict[str, Sequence[str]] = {
     "office": get_args(policy.Office),
     "role": caller.ROLES,
     "unit": caller.UNITS,
+    "basis": BASES,
+    "finding": findings.KINDS,
+    "finding_reason": findings.REASONS,
+    "tampering": replay_run.TAMPERING,
     "time_unit": get_args(policy.Allowed.model_fields["unit"].annotation),
     "calendar": get_args(policy.Calendar.model_fields["kind"].annotation),
 }

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tests.bench.measuring import Contender, Report, Spread
 
-_PARTS = ("appends", "http", "long_cases", "policy", "views")
+_PARTS = ("appends", "http", "long_cases", "policy", "replaying", "views")
 
 
 def main() -> None:
@@ -33,6 +33,8 @@ def _measure(part: str) -> Callable[[], Report]:
         from tests.bench.long_cases import measure
     elif part == "policy":
         from tests.bench.policy import measure
+    elif part == "replaying":
+        from tests.bench.replaying import measure
     elif part == "views":
         from tests.bench.views import measure
     else:

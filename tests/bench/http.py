@@ -24,7 +24,7 @@ from services.migrations import sqlalchemy_url
 from services.settings import Settings
 from tests.bench import load
 from tests.bench.day import Clerk, Known, answering
-from tests.bench.load import cpu_seconds
+from tests.bench.load import with_children
 from tests.bench.measuring import (
     Backends,
     Contender,
@@ -43,8 +43,8 @@ _CASES = 2_000
 _ROUNDS = 5
 _SECONDS = 2.5
 _PATIENCE = 30.0
-# The views are kept by `anjuan follow` beside the service, as under heavy load, and not by the service itself.
-_APART = os.environ.get("BENCH_FOLLOW") == "apart"
+# Who keeps the views: child, inside, off, as for ANJUAN_FOLLOW; or apart, `anjuan follow` beside the service.
+_FOLLOW = os.environ.get("BENCH_FOLLOW", "child")
 UVICORN = (
     *("-m", "uvicorn", "--workers", "1", "--loop", "uvloop", "--http", "httptools"),
     *("--no-access-log", "--log-level", "warning", "--no-server-header", "--timeout-keep-alive", "75"),
@@ -53,7 +53,7 @@ _NOTES = (
     f"ours: the whole path (token, version, idempotency key, decide, seal, commit) over {_CASES} cases and those opened"
     " meanwhile: 30 % open a case, 40 % answer, 15 % note, 15 % call in vain; the others get the same answers' bodies",
     "crud: FastAPI, pydantic body, SQLAlchemy AsyncSession, INSERT and COMMIT each, pool of 20",
-    "CPU: server = the uvicorn process; database = PostgreSQL's backends of its connections",
+    "CPU: server = the uvicorn process and its child that keeps our views; database = PostgreSQL's backends for it",
 )
 
 
@@ -97,10 +97,9 @@ def _ours(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner) -> Ite
     port = free_port()
     command = ["-m", "intake_api", "serve", "--demo", "--port", str(port)]
     with ExitStack() as stack:
-        if _APART:
-            environment["ANJUAN_FOLLOW"] = "off"
+        environment["ANJUAN_FOLLOW"] = "off" if _FOLLOW == "apart" else _FOLLOW
         pid = stack.enter_context(process(command, environment, port, folder))
-        if _APART:
+        if _FOLLOW == "apart":
             stack.enter_context(beside(["follow"], environment))
         tokens = Tokens(Settings(environment).key("ANJUAN_TOKEN_KEY"))
         issued = [tokens.issue("agent", ["GD"], "region", f"agent-{n}", 1) for n in range(_CLIENTS)]
@@ -152,9 +151,9 @@ def contender(
 ) -> Contender:
     def turn(seconds: float) -> Slot:
         database = backends.cpu() if backends else {}
-        server, client, began = cpu_seconds(pid), own_cpu(), time.perf_counter()
+        server, client, began = with_children(pid), own_cpu(), time.perf_counter()
         done = runner.run(load.run(port, callers, seconds))
-        took, client, server = time.perf_counter() - began, own_cpu() - client, cpu_seconds(pid) - server
+        took, client, server = time.perf_counter() - began, own_cpu() - client, with_children(pid) - server
         if done.refused:
             raise RuntimeError(f"{name}: {done.refused} of {len(done.seconds)} answers were not 2xx")
         used = spent(database, backends.cpu()) if backends else 0.0

@@ -95,3 +95,11 @@ def cpu_seconds(pid: int) -> float:
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def with_children(pid: int) -> float:
+    """CPU that a process and those that it has started have used."""
+    children = [
+        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return cpu_seconds(pid) + sum(with_children(int(child)) for child in children)

@@ -52,9 +52,9 @@ def measure(rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Report:
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         counting = library(server, _LIBRARY_EVENTS)
         for size in sizes:
-            environment = _environment(server, folder, size)
-            notes.append(_fill(server, folder, size))
-            following = Following(server, f"ledger_{size}", environment, _records(server, size))
+            environment = environment_of(server, folder, size)
+            notes.append(fill(server, folder, size))
+            following = Following(server, f"ledger_{size}", environment, records_of(server, size))
             caught_up = Contender(f"{size}: catching up", following.catch_up)
             rebuilt = Contender(f"{size}: rebuilding", following.rebuild)
             for _ in range(rounds if size < 100_000 else 1):
@@ -85,7 +85,7 @@ def _of_target(caught_up: Contender, size: int) -> Ratio:
     return Ratio(f"{size}: catching up ÷ {_TARGET}/s", type(rates)(*(rate / _TARGET for rate in rates)), 1.0)
 
 
-def _environment(server: EmbeddedPostgres, folder: Path, size: int) -> dict[str, str]:
+def environment_of(server: EmbeddedPostgres, folder: Path, size: int) -> dict[str, str]:
     return {
         "ANJUAN_DATA": str(folder),
         "ANJUAN_DATABASE_URL": server.url(f"ledger_{size}"),
@@ -94,7 +94,7 @@ def _environment(server: EmbeddedPostgres, folder: Path, size: int) -> dict[str,
     }
 
 
-def _fill(server: EmbeddedPostgres, folder: Path, size: int) -> str:
+def fill(server: EmbeddedPostgres, folder: Path, size: int) -> str:
     database = f"ledger_{size}"
     server.create_database(database)
     migrate(server.url(database))
@@ -105,7 +105,7 @@ def _fill(server: EmbeddedPostgres, folder: Path, size: int) -> str:
     return f"{size}: a ledger of {len(plan.numbers)} cases, made in {time.perf_counter() - begun:.1f} s"
 
 
-def _records(server: EmbeddedPostgres, size: int) -> int:
+def records_of(server: EmbeddedPostgres, size: int) -> int:
     with psycopg.connect(server.url(f"ledger_{size}")) as connection:
         (position,) = connection.execute("SELECT position FROM ledger_head").fetchone() or (0,)
     return int(position)

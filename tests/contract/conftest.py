@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from intake_api import impact_job
+from intake_api import impact_job, replay_job
 from services.embedded_postgres import EmbeddedPostgres
 from tests.conftest import fresh_database
 from tests.contract.house import House, open_house
@@ -22,5 +22,6 @@ async def house(
 
 @pytest.fixture(autouse=True)
 def drafts_are_tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much this house has stored, a draft is handed to another process only where a test says so."""
+    """However much this house has stored, what is judged is handed to another process only where a test says so."""
     monkeypatch.setattr(impact_job, "SMALL", 1 << 40)
+    monkeypatch.setattr(replay_job, "SMALL", 1 << 40)

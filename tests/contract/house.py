@@ -197,7 +197,7 @@ RESPONSE: dict[str, Any] = {
 async def open_house(url: str, data: Path, **settings: str) -> AsyncIterator[House]:
     """The app over a migrated database, its life begun and ended."""
     # Notices are events too: where they are not looked at, only the test itself shall move the ledger.
-    quiet = {"ANJUAN_ACCESS_LOG": "off", "ANJUAN_NOTICES": "off"}
+    quiet = {"ANJUAN_ACCESS_LOG": "off", "ANJUAN_NOTICES": "off", "ANJUAN_FOLLOW": "inside"}
     app = create_app(Settings({"ANJUAN_DATA": str(data), **quiet, **settings}), url)
     judge = Judge(app.openapi())
     async with (

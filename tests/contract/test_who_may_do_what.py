@@ -50,6 +50,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/policies/impact": UNSOUND,
     "GET /v1/jobs/{case}": NOBODY_S,
     "GET /v1/jobs/{case}/result": NOBODY_S,
+    "POST /v1/audit/replay": AUDITOR,
     "GET /v1/audit/events": AUDITOR,
     "GET /v1/audit/head": AUDITOR,
     "GET /v1/audit/proof": (403, 403, 403, 422, 403),
@@ -77,7 +78,7 @@ async def test_each_role_may_what_the_table_says(house: House, endpoint: str) ->
         body = opening(region) if path == "/v1/cases" else body
         body = {"type": "noted", "text": "一"} if path.endswith("actions") else body
         body = [] if path.endswith("batch") else body
-        body = {} if "/policies" in path else body
+        body = {} if "/policies" in path or path.endswith("replay") else body
         body = {"q": "外墙"} if path.endswith("search") else body
     if path == "/v1/stream":
         # What never ends is only begun.

@@ -94,6 +94,14 @@ class Service:
             time.sleep(0.03)
         raise AssertionError(f"not ready in {within} s: {self.said()}")
 
+    def followers(self) -> list[int]:
+        """Its children that keep the views: one, unless one has just died."""
+        found = []
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(pid) for pid in children.read_text().split() if _is_follower(int(pid))]
+        return found
+
     def is_ready(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as stream:
             stream.settimeout(3)
@@ -132,6 +140,13 @@ class Service:
             ):
                 answer = await admin.ask("PUT", path, body)
                 assert answer.status == 200, answer.body
+
+
+def _is_follower(pid: int) -> bool:
+    try:
+        return b"intake_api.following" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -113,23 +113,30 @@ async def test_follow_alone_moves_the_views_until_it_is_stopped(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-async def test_another_process_leads_within_ten_seconds_and_nothing_is_applied_twice(
+async def test_another_service_leads_within_ten_seconds_and_nothing_is_applied_twice(
     tmp_path: Path, durable_database_url: str, how: signal.Signals
 ) -> None:
+    """A service that is stopped is stopped with its child; of one that is killed the child ends by itself."""
     url = durable_database_url
     with serving(tmp_path, url) as first:
         await first.describe_directory()
-        await in_thread(_wait, lambda: _leader(url) == first.process.pid, 10)
+        await in_thread(_wait, lambda: [_leader(url)] == first.followers(), 10)
         with serving(tmp_path, url) as second:
+            (other,) = second.followers()
             async with crowd(second, 4, Random(seed_of("leaders"))) as busy:
-                os.kill(first.process.pid, how)
-                seconds = await in_thread(_wait, lambda: _leader(url) == second.process.pid, 10)
+                struck = [first.process.pid, *(first.followers() if how is signal.SIGSTOP else [])]
+                for pid in struck:
+                    os.kill(pid, how)
+                seconds = await in_thread(_wait, lambda: _leader(url) == other, 10)
                 print(f"{how.name}: another led after {seconds:.1f} s")
                 await busy.reaches(len(busy.stored) + 50)
                 if how is signal.SIGSTOP:
-                    os.kill(first.process.pid, signal.SIGCONT)
-                    await asyncio.sleep(2)
-                    assert await in_thread(_leader, url) == second.process.pid
+                    for pid in struck:
+                        os.kill(pid, signal.SIGCONT)
+                        await asyncio.sleep(1)
+                    await asyncio.sleep(1)
+                    assert await in_thread(_leader, url) == other
+                    assert first.followers() == struck[1:], "it was replaced, though it was stopped with its parent"
             await in_thread(_wait, lambda: not _behind(url), 10)
             done = await in_thread(second.run, "check-projections")
             assert done.returncode == 0, done.stdout

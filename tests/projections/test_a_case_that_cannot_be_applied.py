@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from intake_api import operating
 from intake_api.services import Services
 from projections import decoding
+from projections.parked import NoSuchParkedCase
 from projections.standing import standing
 from services.casebook import entry_of
 from services.docket import Entry
@@ -150,7 +151,7 @@ async def test_what_is_given_up_stays_given_up_when_it_is_rebuilt(ledger: Poison
     services, url = ledger.services, ledger.services.url
     async with following(services):
         await reached(url, await ledger.store())
-    with pytest.raises(operating.NoSuchParkedCase):
+    with pytest.raises(NoSuchParkedCase):
         await operating.drop_parked(services.settings, url, [str(ledger.later[1].stream)])
     assert await operating.drop_parked(services.settings, url, [str(ledger.poisoned)]) == [ledger.poisoned]
     assert (await standing(services.log.read)).parked == 0

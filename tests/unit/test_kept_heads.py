@@ -21,11 +21,11 @@ def test_a_note_that_was_cut_hides_none_of_those_behind_it(tmp_path: Path) -> No
     whole = _KEY.signed(_head(2)).encode()
     for cut in range(len(whole)):
         kept = KeptHeads(tmp_path / str(cut), _ID)
-        kept.keep(_head(1), _KEY.signed(_head(1)))
+        kept.keep(_head(1), _KEY.signed(_head(1)), _KEY.public)
         with next(kept.folder.glob("heads-*")).open("ab") as out:
             out.write(whole[:cut])
         for size in (3, 4):
-            kept.keep(_head(size), _KEY.signed(_head(size)))
+            kept.keep(_head(size), _KEY.signed(_head(size)), _KEY.public)
         assert kept.newest(_KEY.public) == _head(4), f"cut behind {cut} bytes"
         assert list(kept.notes()) == [_KEY.signed(_head(size)) for size in (1, 3, 4)]
 

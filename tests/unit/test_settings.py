@@ -23,8 +23,8 @@ SOUND = {
     "ANJUAN_LANGUAGE": "en",
     "ANJUAN_LOG_LEVEL": "debug",
     "ANJUAN_ACCESS_LOG": "off",
-    "ANJUAN_FOLLOW": "off",
     "ANJUAN_HEADS_URL": "https://witness.example/heads",
+    "ANJUAN_FOLLOW": "inside",
     "ANJUAN_NOTICES": "off",
 }
 
@@ -58,6 +58,7 @@ BAD = [
     ("ANJUAN_LANGUAGE", "fr"),
     ("ANJUAN_LOG_LEVEL", "loud"),
     ("ANJUAN_ACCESS_LOG", "yes"),
+    ("ANJUAN_FOLLOW", "yes"),
     ("ANJUAN_DATABASE_URL", "mysql://user:hidden@host/data"),
     ("ANJUAN_HEADS_URL", "ftp://hidden"),
     ("ANJUAN_DATABASE_URL", "host=/tmp password=hidden"),
