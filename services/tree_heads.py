@@ -120,6 +120,9 @@ class TreeHeads:
 
     async def _refuse_a_fork(self, now: Tree) -> None:
         known = self._known or await asyncio.to_thread(self._newest_kept, now)
+        if known and (known.epoch, known.size) > (now.epoch, now.size):
+            # Signed since, of what was stored since.
+            now = await tree(self._log.read)
         self.forked = not (known is None or await extends(self._log, now, known))
         if known and self.forked:
             raise Forked(known)

@@ -156,9 +156,10 @@ def refuse_a_fork(settings: Settings, url: str) -> None:
 async def _lost(settings: Settings, url: str) -> TreeHead | None:
     """The newest kept head, if the ledger does not extend it."""
     async with EventLog(url) as log:
-        now = await tree(log.read)
-        kept = KeptHeads(settings.heads, now.ledger_id).newest(HeadKey(settings.key("ANJUAN_HEAD_KEY")).public)
-        return kept if kept and not await extends(log, now, kept) else None
+        ledger_id = (await tree(log.read)).ledger_id
+        kept = KeptHeads(settings.heads, ledger_id).newest(HeadKey(settings.key("ANJUAN_HEAD_KEY")).public)
+        # Looked at behind the kept heads: other processes go on signing.
+        return kept if kept and not await extends(log, await tree(log.read), kept) else None
 
 
 def _forked(kept: TreeHead) -> str:

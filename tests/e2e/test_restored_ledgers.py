@@ -13,7 +13,10 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from projections.audit_file import Source, Wanted, export
+from services import tree_heads
 from services.embedded_postgres import EmbeddedPostgres
+from services.event_log import Reader
+from services.event_log.tree import Tree, tree
 from services.restoring import NothingRestored
 from services.tree_heads import Forked
 from services.verifier import Fault, verify_file
@@ -179,6 +182,23 @@ async def test_an_epoch_that_no_record_tells_of_is_not_signed(machine: Machine, 
     with pytest.raises(Fault) as found:
         judged(machine.url, tmp_path)
     assert found.value.position == 16
+
+
+async def test_a_head_that_was_signed_meanwhile_is_no_fork(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(machine.url, tmp_path) as opened:
+        await opened.grow(Random(1), [5])
+        looked = await tree(opened.log.read)
+        await opened.grow(Random(2), [5])
+        first = [looked]
+
+        async def late(reader: Reader) -> Tree:
+            return first.pop() if first else await tree(reader)
+
+        monkeypatch.setattr(tree_heads, "tree", late)
+        head, _ = await opened.heads.current()
+        assert (head.size, opened.heads.forked) == (5, False)
 
 
 async def test_a_file_of_a_database_that_was_put_back_is_refused(machine: Machine, tmp_path: Path) -> None:
