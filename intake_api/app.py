@@ -44,7 +44,7 @@ from services.event_log import Unavailable
 from services.settings import Settings
 
 _KEPT = timedelta(days=90)
-_READ = (200, 304, 401, 403, 404, 422, 503)
+_READ = (200, 304, 401, 403, 404, 409, 422, 503)
 _BATCH = (401, 403, 413, 415, 422, 503)
 _WRITE = (400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 _PAGED = openapi.query(
@@ -149,7 +149,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "/v1/cases/search",
             case_lists.search_cases,
             "CasePage",
-            (200, 401, 403, 413, 415, 422, 503),
+            (200, 401, 403, 409, 413, 415, 422, 503),
             "SearchCases",
             extra=_PAGED,
         ),
@@ -230,7 +230,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
 def _file(path: str, handler: Handler, parameters: dict[str, Any]) -> LeanRoute:
     """A list as a file, by the ending of its path; only an XLSX file may be a job."""
     csv = path.endswith(".csv")
-    statuses = (200, 401, 403, 422, 503) if csv else (200, 202, 401, 403, 422, 503)
+    statuses = (200, 401, 403, 409, 422, 503) if csv else (200, 202, 401, 403, 409, 422, 503)
     return _route("GET", path, handler, None, statuses, extra=parameters, kind=openapi.Csv if csv else openapi.Xlsx)
 
 
@@ -338,6 +338,8 @@ async def _watch_policies(services: Services) -> None:
         await asyncio.sleep(1)
         with contextlib.suppress(Unavailable):
             await services.policies.refresh()
+            # Not known yet if the database did not answer at the start.
+            services.epoch = (await services.log.read.head()).epoch
 
 
 async def _watch_revocations(services: Services) -> None:

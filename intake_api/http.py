@@ -28,6 +28,10 @@ class UnsupportedMediaType(Exception):
     """415."""
 
 
+class LedgerRestored(Exception):
+    """409: a position or a cursor of which this ledger knows nothing: it was restored from a backup since."""
+
+
 class UnknownParameter(Exception):
     """422: a query parameter that is not known, or whose value is not valid."""
 

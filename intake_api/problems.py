@@ -13,6 +13,7 @@ from intake_api.access import Forbidden, Unauthenticated
 from intake_api.http import (
     UNKEPT,
     Call,
+    LedgerRestored,
     NotFound,
     Reply,
     TooLarge,
@@ -263,10 +264,6 @@ def _challenge(call: Call) -> bytes:
 
 class AmbiguousReference(Exception):
     """409: an external reference stands for cases of several regions that the caller sees."""
-
-
-class LedgerRestored(Exception):
-    """409: a position of which this ledger knows nothing: it was restored from a backup since."""
 
 
 class BadHeader(Exception):

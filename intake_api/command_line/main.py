@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from intake_api.access import Tokens
-from intake_api.command_line import mining, replay, views
+from intake_api.command_line import auditing, mining, replay, views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
 from intake_api.command_line.follower_child import following_beside
@@ -29,6 +29,7 @@ app.add_typer(policy, name="policy")
 parked = typer.Typer(no_args_is_help=True, help="Cases that the views set aside.")
 app.add_typer(parked, name="parked")
 views.register(app, parked)
+auditing.register(app)
 mining.register(app)
 app.command()(replay.replay)
 
@@ -51,6 +52,7 @@ def serve(
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             with running_database(settings, owned=True) as url:
+                auditing.refuse_a_fork(settings, url)
                 os.environ[RUNNING_DATABASE] = url
                 if demo:
                     _greet(settings, host, port, url)
