@@ -21,7 +21,11 @@ _DAY = 86_400
 
 
 class Unauthenticated(Exception):
-    """401: no token, or none that counts. Why is never told."""
+    """401: no token, or none that counts. Why is never told. `subject`: whose it was, if it was ours and is over."""
+
+    def __init__(self, subject: str | None = None) -> None:
+        super().__init__()
+        self.subject = subject
 
 
 class Forbidden(Exception):
@@ -74,7 +78,7 @@ class Tokens:
             self._verified[header] = known
         if self.left(known) < 0:
             self._verified.pop(header, None)
-            raise Unauthenticated
+            raise Unauthenticated(known.subject)
         return known
 
     def left(self, caller: Caller) -> float:
@@ -88,11 +92,14 @@ class Tokens:
         return self._verify(token.strip())
 
     def _verify(self, token: str) -> Caller:
+        subject = None
         try:
             claims = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
+            # Signed by us: from here on it is known who is refused.
+            subject = claims["sub"] if isinstance(claims.get("sub"), str) else None
             self._registry.validate(claims)
-        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
-            raise Unauthenticated from None
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise Unauthenticated(subject) from None
         return _caller(claims)
 
 
