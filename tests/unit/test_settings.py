@@ -26,6 +26,7 @@ SOUND = {
     "ANJUAN_HEADS_URL": "https://witness.example/heads",
     "ANJUAN_FOLLOW": "inside",
     "ANJUAN_NOTICES": "off",
+    "ANJUAN_ACCESS_KEPT": "180",
 }
 
 
@@ -53,6 +54,8 @@ BAD = [
     ("ANJUAN_PORT", "80 "),
     ("ANJUAN_PORT", "secret"),
     ("ANJUAN_METRICS_PORT", "x"),
+    ("ANJUAN_ACCESS_KEPT", "179"),
+    ("ANJUAN_ACCESS_KEPT", "half a year"),
     ("ANJUAN_QUEUE", "0"),
     ("ANJUAN_QUEUE", "1000001"),
     ("ANJUAN_LANGUAGE", "fr"),
