@@ -20,6 +20,7 @@ from intake_api.http import Call, Reply
 from services.access_log import AccessLog, Noted
 from services.caller import Caller
 from services.directory import Directory
+from services.rules import Malformed
 
 # By the name of the handler. Refusals are noted of these too.
 UNWATCHED: Mapping[str, str] = {
@@ -83,8 +84,13 @@ class Looked:
                 return
             if self._is_news(call, caller, reply):
                 self.log.note(self._shown(call, caller, status, operation))
-        elif status in _REFUSED:
+        elif status in _REFUSED or (isinstance(fault, Malformed) and fault.code == "unknown_case"):
             self._refused(call, status, operation, fault)
+
+    def items_refused(self, call: Call, operation: str, cases: Mapping[UUID, str | None]) -> None:
+        """Note the cases that items of one request named in vain, with the regions of those that there are."""
+        call.cases, call.regions = tuple(cases), sorted({region for region in cases.values() if region})
+        self._refused(call, 404, operation, None)
 
     def _is_news(self, call: Call, caller: Caller, reply: Reply) -> bool:
         """Whether an answer shows what the caller was not noted to have: a 304 to who has it shows nothing.

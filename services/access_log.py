@@ -45,7 +45,7 @@ gone AS (DELETE FROM access_log USING old WHERE access_log.looked_at = old.looke
 SELECT count(*) FROM gone
 """
 # Statuses by what became of the question.
-OUTCOMES = {"shown": (200, 201, 202), "unchanged": (304,), "refused": (401, 403, 404)}
+OUTCOMES = {"shown": (200, 201, 202), "unchanged": (304,), "refused": (401, 403, 404, 422)}
 
 
 class Noted(NamedTuple):

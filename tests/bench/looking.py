@@ -1,4 +1,4 @@
-"""What it costs a reader that looks are noted, and the database that they are stored: ``python -m tests.bench.looking``."""
+"""What it costs that looks are noted and stored: ``python -m tests.bench.looking``."""
 
 import asyncio
 import timeit
@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from uuid import UUID, uuid4
 
+from intake_api.http import Call, Reply
 from intake_api.looked import cases_in
 from services.access_log import BATCH, Noted
 from services.embedded_postgres import EmbeddedPostgres
@@ -39,22 +40,20 @@ async def measured(house: House) -> None:
 
 
 def _hook(house: House, caller: object, path: str, tag: bytes) -> None:
-    from intake_api.http import Call, Reply
-
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "app": house.app}
     call = Call({**scope, "client": ("127.0.0.1", 1), "caller": caller}, None)  # type: ignore[arg-type]
     call.cases, call.regions = (uuid4(),), ("GD",)
     looked = house.services.looked
     for status in (200, 304):
         reply = Reply(status, b"", [(b"etag", tag)])
-        spent = _micro(lambda reply=reply: looked.answered(call, reply, "get_case"), 5_000)  # type: ignore[misc]
+        spent = _micro(lambda reply=reply: looked.answered(call, reply, "get_case"), 5_000)
         print(f"the hook, {status}: {spent:.2f} µs")
 
 
 async def _asked(house: House, agent: object, path: str, what: str, note: bool) -> None:
     looked, kept = house.services.looked, house.services.looked.answered
     if not note:
-        looked.answered = lambda *_: None  # type: ignore[assignment]
+        looked.answered = lambda *_: None  # type: ignore[method-assign]
     began = perf_counter()
     for _ in range(2_000):
         await agent.get(path)  # type: ignore[attr-defined]
@@ -76,9 +75,12 @@ async def _run(url: str, folder: Path) -> None:
 
 
 def main() -> None:
-    with TemporaryDirectory() as folder, running(EmbeddedPostgres(Path(folder) / "pg"), {}) as server:
-        with fresh_database(server) as url:
-            asyncio.run(_run(url, Path(folder)))
+    with (
+        TemporaryDirectory() as folder,
+        running(EmbeddedPostgres(Path(folder) / "pg"), {}) as server,
+        fresh_database(server) as url,
+    ):
+        asyncio.run(_run(url, Path(folder)))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,13 @@ async def test_refusals_are_kept_and_a_foreign_case_names_its_region(house: Hous
         await caller.put(f"/v1/regions/{mine}", {"name": "一"}),
     ]
     assert codes(asked) == ["not_found"] * 3 + ["forbidden"] * 2
+    action = {"type": "noted", "text": "一"}
+    items = [{"idempotency_key": one, "case_id": one, "action": action} for one in (case["case_id"], unknown)]
+    assert codes([await caller.post("/v1/actions/batch", items, None)]) == [200]
+    own = await house.agent(mine).case(mine)
+    manager = house.caller("manager", mine, subject=subject)
+    linked = await manager.act(own, "linked", case=case["case_id"], kind="related", reason="同")
+    assert codes([linked]) == ["unknown_case"]
     rows = await looks(house, subject=subject, outcome="refused")
     assert [(row["operation"], row["status"], row["regions"], row["cases"]) for row in reversed(rows)] == [
         ("get_case", 404, [foreign], [case["case_id"]]),
@@ -116,8 +123,10 @@ async def test_refusals_are_kept_and_a_foreign_case_names_its_region(house: Hous
         ("get_case", 404, [], [unknown]),
         ("get_head", 403, [], []),
         ("put_region", 403, [], []),
+        ("upload", 404, [foreign], [case["case_id"], unknown]),
+        ("append_action", 422, [mine], [own["case_id"]]),
     ]
-    assert len(await looks(house, subject=subject, region=foreign)) == 2
+    assert len(await looks(house, subject=subject, region=foreign)) == 3
 
 
 async def test_a_token_that_is_over_has_a_name_still_and_a_made_up_one_has_none(house: House) -> None:
