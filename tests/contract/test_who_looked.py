@@ -140,6 +140,14 @@ async def test_a_token_that_is_over_has_a_name_still_and_a_made_up_one_has_none(
     assert [(row["status"], row["actor"]) for row in rows] == [(401, {"sub": subject, "role": None, "unit": None})]
 
 
+async def test_no_header_says_whose_address_it_is(house: House) -> None:
+    region = await house.region()
+    caller, subject = named(house, "agent", region)
+    claimed = {"x_forwarded_for": "203.0.113.9", "forwarded": "for=203.0.113.9", "x_real_ip": "203.0.113.9"}
+    assert (await caller.get("/v1/cases", **claimed)).status_code == 200
+    assert [row["address"] for row in await looks(house, subject=subject)] == ["127.0.0.1"]
+
+
 async def test_a_poll_is_noted_once_for_each_caller_question_and_version(house: House) -> None:
     region = await house.region()
     case = await house.agent(region).case(region)
