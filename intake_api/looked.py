@@ -5,7 +5,9 @@ showed personal data, or audited or erased something, and refusals to whoever ha
 state, overload) showed nothing and is left to the logs.
 """
 
+import getpass
 import hmac
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -92,6 +94,11 @@ class Looked:
         call.cases, call.regions = tuple(cases), sorted({region for region in cases.values() if region})
         self._refused(call, 404, operation, None)
 
+    async def commanded(self, operation: str, regions: Sequence[str]) -> None:
+        """Note what somebody on this machine took out by a command, under their name here; stored at once."""
+        self.log.note(Noted(self._clock(), f"cli/{_user()}", None, None, operation, 200, regions, ()))
+        await self.log.flush()
+
     def _is_news(self, call: Call, caller: Caller, reply: Reply) -> bool:
         """Whether an answer shows what the caller was not noted to have: a 304 to who has it shows nothing.
 
@@ -152,6 +159,14 @@ class Looked:
         """Whether two questions were the same can be seen, what they were cannot, without the service's key."""
         said: bytes = call.scope["query_string"] + b"\n" + call.question
         return hmac.digest(self._key, said, "sha256")[:12].hex() if len(said) > 1 else None
+
+
+def _user() -> str:
+    try:
+        return _clean(getpass.getuser())
+    except (OSError, KeyError):
+        # A container's user may have no name.
+        return str(os.getuid())
 
 
 def _clean(text: str) -> str:

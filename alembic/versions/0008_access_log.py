@@ -27,6 +27,7 @@ CREATE TABLE access_log (
 COMMENT ON TABLE access_log IS
     'Who looked at personal data, or was refused. No text of a request and no telephone number is in it.';
 CREATE INDEX access_log_subject ON access_log (subject, looked_at, look);
+CREATE INDEX access_log_refused ON access_log (looked_at, look) WHERE status >= 400;
 CREATE INDEX access_log_cases ON access_log USING gin (cases);
 """
 

@@ -196,6 +196,13 @@ ACCESS_LOG = Table(
     comment="Who looked at personal data, or was refused. No text of a request and no telephone number is in it.",
 )
 
+Index(
+    "access_log_refused",
+    ACCESS_LOG.c.looked_at,
+    ACCESS_LOG.c.look,
+    postgresql_where=ACCESS_LOG.c.status >= 400,
+)
+
 TRACKING = Table(
     "tracking",
     METADATA,
