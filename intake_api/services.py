@@ -26,6 +26,7 @@ from services.checkpoints import HeadKey
 from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
+from services.event_log.seeing import see
 from services.gathering import Gathering
 from services.identifiers import parse_case_no, parse_uuid
 from services.jobs import Jobs
@@ -91,6 +92,7 @@ class Services:
         """Who asks; raises `Unauthenticated`."""
         caller = self.tokens.caller(call.header(b"authorization"))
         call.scope["caller"] = caller
+        see(None if caller.everywhere else caller.regions)
         return caller
 
     async def visible_case(self, call: Call, caller: Caller, fresh: bool) -> tuple[Case, Head | None]:

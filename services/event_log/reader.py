@@ -12,6 +12,7 @@ import psycopg
 from services.event_log import statements as sql
 from services.event_log.connections import TRANSIENT, Connection, connect, cut, within
 from services.event_log.plan import Head
+from services.event_log.privileges import EVERYWHERE, Role
 from services.event_log.proposal import StoredAnswer, Unavailable, WrappedKey
 from services.event_log.record import Record
 
@@ -25,11 +26,13 @@ _POLL = 0.5
 class Reader:
     """Reads over a small pool. A failure to answer in time is `Unavailable`, whatever its cause."""
 
-    def __init__(self, url: str, size: int = 4) -> None:
-        self._url = url
+    def __init__(self, url: str, size: int = 4, role: Role = Role.READER, regions: str = EVERYWHERE) -> None:
+        """`regions`: what a transaction sees that says nothing else of it (`seeing`)."""
+        self._url, self._role, self._regions = url, role, regions
         # Not psycopg_pool: it reconnects in the background with a growing delay, so that after an outage the first
         # readers still fail. Here whoever needs a connection makes it, and knows at once.
         self._idle: list[Connection] = []
+        self._beside: Reader | None = None
         self._permits = asyncio.Semaphore(size)
         self._moved = asyncio.Event()
 
@@ -37,6 +40,14 @@ class Reader:
         """Close what is idle."""
         while self._idle:
             await self._idle.pop().close()
+        if self._beside:
+            await self._beside.close()
+
+    @property
+    def beside(self) -> "Reader":
+        """What lies beside the ledger, to be changed too: nothing that only reads may change a row."""
+        self._beside = self._beside or Reader(self._url, 2, Role.APPENDER)
+        return self._beside
 
     @property
     def growing(self) -> asyncio.Event:
@@ -61,11 +72,14 @@ class Reader:
                     return await self._ask(self._idle.pop(), question)
                 except TRANSIENT:
                     continue
-            return await self._ask(await connect(self._url), question)
+            return await self._ask(await self._connected(), question)
         except TRANSIENT as failure:
             raise Unavailable("the database does not answer") from failure
         finally:
             self._permits.release()
+
+    async def _connected(self) -> Connection:
+        return await connect(self._url, role=self._role, regions=self._regions)
 
     async def _ask(self, connection: Connection, question: Callable[[Connection], Awaitable[_T]]) -> _T:
         async def ask() -> _T:
@@ -203,7 +217,7 @@ class Reader:
         async def ask(connection: Connection) -> None:
             await connection.execute(statement, parameters)
 
-        await self.look(ask)
+        await self.beside.look(ask)
 
     async def _records(self, statement: str, parameters: Sequence[object]) -> list[Record]:
         return [Record(*row) for row in await self.rows(statement, parameters)]
@@ -232,7 +246,7 @@ class Reader:
         """Pass on NOTIFY from other processes; polling covers for it while it reconnects."""
         while True:
             with contextlib.suppress(psycopg.Error, OSError):
-                async with await connect(self._url) as connection:
+                async with await self._connected() as connection:
                     await connection.execute("LISTEN anjuan")
                     # Ended before its connection is: left to the collector, it would ask a closed one to stop.
                     async with contextlib.aclosing(connection.notifies()) as notes:
