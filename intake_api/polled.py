@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from intake_api.http import Call, Reply, UnknownParameter, entity_tag, read_reply
+from intake_api.http import Call, LedgerRestored, Reply, UnknownParameter, entity_tag, read_reply
 from projections.checkpoint import View
 from projections.watch import Watch
 from services.caller import Caller
@@ -100,7 +100,11 @@ class Polled:
         if b"min_position" not in call.scope["query_string"]:
             return
         position = min_position(call)
-        if position is not None and not await self._watch.reached(position, PATIENCE):
+        if position is None:
+            return
+        if call.services.epoch > 1 and await _is_lost(call, position, self._watch.view.position):
+            raise LedgerRestored
+        if not await self._watch.reached(position, PATIENCE):
             raise ProjectionBehind
 
 
@@ -108,6 +112,11 @@ def question(call: Call, caller: Caller) -> Question:
     """What makes two callers' answers the same."""
     regions = None if caller.everywhere else caller.regions
     return (call.path, call.scope["query_string"], caller.role, regions, call.language)
+
+
+async def _is_lost(call: Call, position: int, known: int) -> bool:
+    """Whether there is no such position, so that waiting would be in vain."""
+    return position > known and position > (await call.services.log.read.head()).position
 
 
 def min_position(call: Call) -> int | None:

@@ -9,7 +9,7 @@ from alembic import op
 from services.event_log.privileges import grant, make_roles
 
 revision = "0010"
-down_revision = "0005"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -27,6 +27,8 @@ class Role(StrEnum):
     FOLLOWER = "anjuan_follower"
 
 
+# Of a connection that reads everything there is, as libpq takes it.
+READING_ALL = f"-c role={Role.READER} -c {SETTING}={EVERYWHERE}"
 # Evaluated once a statement, since it is a subselect: a setting looked up for each row would cost more than the row.
 _SEEN = f"(SELECT string_to_array(current_setting('{SETTING}', true), ','))::text[]"
 _ALL_SEEN = f"(SELECT current_setting('{SETTING}', true) = '{EVERYWHERE}')"
@@ -62,6 +64,7 @@ RULES: dict[str, Rule] = {
     "case_numbers": Rule(_KEEPS, "", ""),
     "case_ids": Rule(_KEEPS, "SELECT", ""),
     "data_keys": Rule(_ADDS, "SELECT", "SELECT"),
+    "revocations": Rule(_KEEPS, "SELECT", ""),
     "jobs": Rule("SELECT, INSERT, UPDATE, DELETE", "SELECT", ""),
     "tracking": Rule(_KEEPS, "SELECT", ""),
     "projections": Rule("", "SELECT", "SELECT, UPDATE"),
@@ -74,7 +77,9 @@ VIEW_RULES: dict[str, Rule] = {
     "complaints": _OF_A_REGION,
     "duties": _OF_A_REGION,
     "grades": _OF_A_CASE,
+    "tallies": _OF_A_REGION,
     "counts": _OF_A_REGION,
+    "owed": _OF_A_REGION,
     "notices": _OF_A_REGION,
     "answers": _OF_A_REGION,
 }

@@ -37,6 +37,7 @@ _MAY: dict[Role, dict[str, str]] = {
         "case_numbers": "INSERT UPDATE",
         "case_ids": "INSERT UPDATE",
         "data_keys": "INSERT",
+        "revocations": "INSERT UPDATE",
         "jobs": "INSERT UPDATE DELETE",
         "tracking": "INSERT UPDATE",
     },
