@@ -73,6 +73,7 @@ RULES: dict[str, Rule] = {
 }
 VIEW_RULES: dict[str, Rule] = {
     "cases": _OF_A_REGION,
+    "found_by": _OF_A_CASE,
     "words": _OF_A_CASE,
     "complaints": _OF_A_REGION,
     "duties": _OF_A_REGION,
@@ -136,7 +137,8 @@ def grant(connection: Database) -> None:
     found = {
         (row[0], row[1])
         for row in connection.exec_driver_sql(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'view_1', 'view_2')"
+            "SELECT table_schema, table_name FROM information_schema.tables"
+            " WHERE table_schema IN ('public', 'view_1', 'view_2')"
         )
     }
     for role in Role:

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -21,6 +21,19 @@ _T = TypeVar("_T")
 _PATIENCE = 2.0
 _PAGE = 1000
 _POLL = 0.5
+
+
+# Of regions, as `seeing` has them, the streams that somebody of these regions asks for.
+Sought = Mapping[str, Collection[UUID]]
+
+
+class News(NamedTuple):
+    """Records of streams, changes of the directory, and which streams the database shows to which regions."""
+
+    head: Head
+    records: Sequence[Record]
+    changes: Sequence[Record]
+    seen: Collection[tuple[str, UUID]]
 
 
 class Reader:
@@ -130,18 +143,24 @@ class Reader:
 
         return await self.look(ask)
 
-    async def news(self, known: Mapping[UUID, int], after: int) -> tuple[Head, list[Record], list[Record]]:
-        """As `histories`; and the changes of the directory above a position."""
+    async def news(self, known: Mapping[UUID, int], after: int, sought: Sought) -> News:
+        """As `histories`; the changes of the directory above a position; and of what is sought what is seen."""
 
-        async def ask(connection: Connection) -> tuple[Head, list[Record], list[Record]]:
+        async def ask(connection: Connection) -> News:
             async with connection.pipeline():
                 head = await connection.execute(sql.READ_HEAD, binary=True)
                 rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
                 changes = await connection.execute(sql.DIRECTORY_AFTER, [after], binary=True)
-                return (
+                # What is sent together is one transaction.
+                seen = {}
+                for regions, streams in sought.items():
+                    await connection.execute(sql.SEEING, [regions])
+                    seen[regions] = await connection.execute(sql.SEEN_OF, [list(streams)], binary=True)
+                return News(
                     await _one_head(head),
                     [Record(*row) for row in await rows.fetchall()],
                     [Record(*row) for row in await changes.fetchall()],
+                    {(regions, row[0]) for regions, found in seen.items() for row in await found.fetchall()},
                 )
 
         return await self.look(ask)
@@ -179,13 +198,19 @@ class Reader:
         return {row[0]: StoredAnswer(*row[1:]) for row in rows}
 
     async def cases_by_reference(
-        self, regions: Sequence[str] | None, references: Sequence[str]
+        self, regions: Sequence[str] | None, references: Sequence[str], seen: str = EVERYWHERE
     ) -> dict[str, set[UUID]]:
-        """The cases that carry an external reference, in those regions (None: all)."""
+        """The cases that carry an external reference, in those regions (None: all), of those that are `seen`."""
         found: dict[str, set[UUID]] = {}
-        for reference, stream in await self.rows(
-            sql.CASES_BY_REFERENCE, [list(references), regions is None, list(regions or ())]
-        ):
+        asked = [list(references), regions is None, list(regions or ())]
+
+        async def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            async with connection.pipeline():
+                await connection.execute(sql.SEEING, [seen])
+                rows = await connection.execute(sql.CASES_BY_REFERENCE, asked, binary=True)
+                return await rows.fetchall()
+
+        for reference, stream in await self.look(ask):
             found.setdefault(reference, set()).add(stream)
         return found
 

@@ -43,7 +43,7 @@ _MAY: dict[Role, dict[str, str]] = {
     },
 }
 _TRIES = {
-    "INSERT": "INSERT INTO {} SELECT * FROM {} LIMIT 0",
+    "INSERT": "INSERT INTO {} ({}) SELECT NULL WHERE false",
     "UPDATE": "UPDATE {} SET {} = {} WHERE false",
     "DELETE": "DELETE FROM {} WHERE false",
     "TRUNCATE": "TRUNCATE {}",
@@ -58,7 +58,9 @@ def database(cluster: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
 
 
 def test_every_table_has_a_rule() -> None:
-    assert {*RULES, *(f"{schema}.{name}" for schema in VIEW_SCHEMAS for name in VIEW_RULES)} == {*_LEDGER, *_VIEWS}
+    others = {f"{schema}.found_by" for schema in VIEW_SCHEMAS}
+    ruled = {*RULES, *(f"{schema}.{name}" for schema in VIEW_SCHEMAS for name in VIEW_RULES)}
+    assert ruled == {*_LEDGER, *_VIEWS} | others
 
 
 @pytest.mark.parametrize(("role", "table"), list(product(Role, [*_LEDGER, *_VIEWS])))
@@ -67,7 +69,7 @@ def test_a_role_changes_what_is_its_own_and_nothing_else(database: psycopg.Conne
     name = Identifier(*table.split("."))
     key = Identifier(DECLARED.tables[table].primary_key.columns.keys()[0])
     for change in _CHANGES:
-        parts = {"INSERT": [name, name], "UPDATE": [name, key, key]}.get(change, [name])
+        parts = {"INSERT": [name, key], "UPDATE": [name, key, key]}.get(change, [name])
         try:
             with database.transaction(force_rollback=True):
                 database.execute(SQL("SET LOCAL ROLE {}").format(Identifier(role)))
