@@ -7,7 +7,7 @@ The owner, who migrates, is nobody's role while the service runs: every connecti
 (`connections.connect`). So nobody but the owner changes or deletes an event, whatever a statement says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -88,7 +88,13 @@ VIEW_SCHEMAS = ("view_1", "view_2")
 
 
 class RolesRefused(Exception):
-    """The login may neither make the roles nor take them; the message says what has to be granted."""
+    """The login cannot take the roles, nor make them; the message says what an administrator has to run."""
+
+    def __init__(self, roles: Sequence[str], login: str) -> None:
+        run = [f'CREATE ROLE {role} NOLOGIN (unless it is there); GRANT {role} TO "{login}";' for role in roles]
+        super().__init__(
+            "\n".join(["The login may not act in the roles of this service. As an administrator, run:", *run])
+        )
 
 
 class Database(Protocol):
@@ -106,6 +112,13 @@ def missing(connection: Database) -> list[str]:
         WHERE r.oid IS NULL OR NOT pg_has_role(session_user, r.oid, {_taking(connection)})
     """
     return [row[0] for row in connection.exec_driver_sql(asked)]
+
+
+def require(connection: Database) -> None:
+    """Raises `RolesRefused` unless the login can take every role."""
+    if refused := missing(connection):
+        (login,) = connection.exec_driver_sql("SELECT session_user").one()
+        raise RolesRefused(refused, login)
 
 
 def make_roles(connection: Database) -> None:
@@ -127,9 +140,7 @@ def make_roles(connection: Database) -> None:
                 WHEN insufficient_privilege OR undefined_object THEN NULL;
             END $$"""
         )
-    if refused := missing(connection):
-        (login,) = connection.exec_driver_sql("SELECT session_user").one()
-        raise RolesRefused("; ".join(f"CREATE ROLE {name} NOLOGIN; GRANT {name} TO {login}" for name in refused))
+    require(connection)
 
 
 def grant(connection: Database) -> None:
