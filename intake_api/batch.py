@@ -20,6 +20,7 @@ from services.caller import Caller
 from services.commands import ACTION, OPENING, OpenCase
 from services.desk import UNPLACED, KeyReused, replayed
 from services.event_log import IdempotencyKey, StoredAnswer, Unavailable
+from services.event_log.seeing import seen
 from services.identifiers import parse_case_no, parse_uuid
 from services.rules import Fault, Malformed
 
@@ -142,7 +143,7 @@ class _Reading:
         regions = None if self._caller.everywhere else sorted(self._caller.regions)
         references = list({one.reference for one in asked if one.reference})
         if references:
-            self._referred = await read.cases_by_reference(regions, references)
+            self._referred = await read.cases_by_reference(regions, references, seen())
 
     async def _item(self, one: Asked, by_key: Mapping[str, Item]) -> tuple[Home, Item | None]:
         """Judged in the contract's order: region and role, replay, shape. None: answered already."""

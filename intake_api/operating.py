@@ -13,7 +13,7 @@ from projections.checkpoint import View
 from projections.follower import Follower
 from projections.parked import NoSuchParkedCase, ParkedCase
 from projections.rebuild import Rebuild
-from services.event_log import Connection, connect
+from services.event_log import Connection, Role, connect
 from services.identifiers import parse_case_no, parse_uuid
 from services.settings import Settings
 
@@ -29,7 +29,7 @@ async def rebuild(settings: Settings, url: str, restart: bool, reached: Callable
 
 async def cancel_rebuild(settings: Settings, url: str) -> bool:
     """Whether a rebuild was running."""
-    async with await connect(url) as connection:
+    async with await connect(url, role=Role.FOLLOWER) as connection:
         return await building.cancel(connection)
 
 
@@ -48,19 +48,19 @@ async def check(settings: Settings, url: str, share: float, tell: Callable[[str]
 
 async def list_parked(settings: Settings, url: str) -> list[ParkedCase]:
     """All parked cases of the generation that is read."""
-    async with await connect(url) as connection:
+    async with await connect(url, role=Role.FOLLOWER) as connection:
         return await parked.parked_cases(connection)
 
 
 async def drop_parked(settings: Settings, url: str, cases: Sequence[str]) -> list[UUID]:
     """Give cases up."""
-    async with _parts(settings, url) as services, await connect(url) as connection:
+    async with _parts(settings, url) as services, await connect(url, role=Role.FOLLOWER) as connection:
         return await parked.drop(connection, await _named(services, connection, cases))
 
 
 async def retry_parked(settings: Settings, url: str, cases: Sequence[str] | None) -> dict[UUID, str]:
     """Have cases tried again, by whoever leads, or by this process if nobody does; what became of each."""
-    async with _parts(settings, url) as services, await connect(url) as connection:
+    async with _parts(settings, url) as services, await connect(url, role=Role.FOLLOWER) as connection:
         asked = await parked.retry(connection, await _named(services, connection, cases))
         following = asyncio.create_task(Follower(url, services.log, services.folder(0)).run())
         try:

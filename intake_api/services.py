@@ -30,7 +30,8 @@ from services.checkpoints import HeadKey
 from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
-from services.gathering import Gathering
+from services.event_log.seeing import see, seen
+from services.gathering import Gathering, Unseen
 from services.identifiers import parse_case_no, parse_uuid
 from services.jobs import Jobs
 from services.policies import PolicyBook
@@ -101,6 +102,7 @@ class Services:
         """Who asks; raises `Unauthenticated`, or `TooMany`."""
         caller = self.tokens.caller(call.header(b"authorization"))
         call.scope["caller"] = caller
+        see(None if caller.everywhere else caller.regions)
         if self.rates:
             self.rates.take(caller.subject)
         return caller
@@ -129,7 +131,12 @@ class Services:
             case_id = await self.log.read.case_by_number(number)
         if case_id is None:
             raise NotFound
-        docket, head = await self.cases.fresh(case_id) if fresh else (await self.cases.last_known(case_id), None)
+        try:
+            docket, head = (
+                await self.cases.fresh(case_id, seen()) if fresh else (await self.cases.last_known(case_id), None)
+            )
+        except Unseen:
+            raise NotFound from None
         case = docket[case_id]
         call.cases = (case_id,)
         call.regions = (case.region,) if case.version else ()

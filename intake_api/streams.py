@@ -17,8 +17,11 @@ from projections.case_view import encode
 from projections.changes import BATCH, Changes, since
 from projections.views import Views
 from projections.watch import Watch
+from services.event_log.seeing import seen
 
 Scope = tuple[str, ...] | None
+# Who shares what is told: those with one scope, to whom the database shows the same.
+Alike = tuple[str, Scope]
 # Answers of a batch each, some 20 kB at most.
 _KEPT = 256
 _SCOPES = 1000
@@ -36,9 +39,9 @@ class Streams:
 
     def __init__(self, views: Views, watch: Watch) -> None:
         self._views, self._watch = views, watch
-        self._told: OrderedDict[tuple[Scope, int], asyncio.Task[Told]] = OrderedDict()
-        # Of each scope the furthest position up to which somebody was told.
-        self._furthest: OrderedDict[Scope, int] = OrderedDict()
+        self._told: OrderedDict[tuple[Alike, int], asyncio.Task[Told]] = OrderedDict()
+        # Of all alike the furthest position up to which somebody was told.
+        self._furthest: OrderedDict[Alike, int] = OrderedDict()
         self.open = 0
         self.ended = False
 
@@ -69,25 +72,26 @@ class Streams:
 
     async def after(self, scope: Scope, position: int) -> Told:
         """What moved there after a position, or the first of it; raises `Unavailable`."""
-        furthest = max(self._furthest.pop(scope, 0), position)
-        self._furthest[scope] = furthest
+        alike = (seen(), scope)
+        furthest = max(self._furthest.pop(alike, 0), position)
+        self._furthest[alike] = furthest
         if len(self._furthest) > _SCOPES:
             self._furthest.popitem(last=False)
-        task = self._told.get((scope, position))
+        task = self._told.get((alike, position))
         if task is None:
             upto = furthest if position < furthest else None
-            task = self._told[scope, position] = asyncio.create_task(self._tell(scope, position, upto))
-            task.add_done_callback(lambda done: self._forget(done, (scope, position)))
+            task = self._told[alike, position] = asyncio.create_task(self._tell(alike, position, upto))
+            task.add_done_callback(lambda done: self._forget(done, (alike, position)))
         # Whoever leaves does not end it for the others.
         return await asyncio.shield(task)
 
-    async def _tell(self, scope: Scope, position: int, upto: int | None) -> Told:
-        changes = await since(self._views, scope, position, upto)
-        if scope in self._furthest:
-            self._furthest[scope] = max(self._furthest[scope], changes.until)
+    async def _tell(self, alike: Alike, position: int, upto: int | None) -> Told:
+        changes = await since(self._views, alike[1], position, upto)
+        if alike in self._furthest:
+            self._furthest[alike] = max(self._furthest[alike], changes.until)
         return Told(changes.until, b"".join(events(changes)))
 
-    def _forget(self, task: asyncio.Task[Told], key: tuple[Scope, int]) -> None:
+    def _forget(self, task: asyncio.Task[Told], key: tuple[Alike, int]) -> None:
         """A failure at once, and what was told long ago; what moved between two positions is true for ever."""
         if task.cancelled() or task.exception() or task.result().until == key[1]:
             self._told.pop(key, None)

@@ -9,7 +9,7 @@ from uuid import UUID
 from projections import checkpoint
 from projections.checkpoint import View
 from projections.writing import SESSION, Writer
-from services.event_log import Connection, connect
+from services.event_log import Connection, Role, connect
 
 # Any number that nothing else locks.
 LOCK = 0x616E6A77
@@ -82,7 +82,7 @@ class Cancelled(Exception):
 @asynccontextmanager
 async def alone(url: str) -> AsyncIterator[Connection]:
     """The session that rebuilds; raises `RebuildRuns` while another one does."""
-    connection = await connect(url, f"{_LIMITS} {SESSION}")
+    connection = await connect(url, f"{_LIMITS} {SESSION}", role=Role.FOLLOWER)
     try:
         row = await (await connection.execute("SELECT pg_try_advisory_lock(%b)", [LOCK])).fetchone()
         if not row or not row[0]:
@@ -165,7 +165,10 @@ async def now(connection: Connection) -> datetime:
 
 async def is_seen(connection: Connection, since: datetime) -> bool:
     """Whether some transaction is older than an instant, and so may still look at what was read before it."""
-    row = await (await connection.execute(_OLDER, [since])).fetchone()
+    # When others' transactions began is told to their own login alone.
+    async with connection.transaction():
+        await connection.execute("SET LOCAL ROLE NONE")
+        row = await (await connection.execute(_OLDER, [since])).fetchone()
     return bool(row and row[0])
 
 

@@ -15,7 +15,7 @@ from projections.checkpoint import View
 from projections.folding import JOINED, Folder
 from projections.tables import VIEWS, folded
 from projections.writing import kept, rows_by_table
-from services.event_log import Connection, connect
+from services.event_log import EVERYWHERE, Connection, Role, connect
 
 _SLOW = "-c statement_timeout=600000 -c idle_in_transaction_session_timeout=60000"
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -63,7 +63,7 @@ class Checker:
     async def differences(self) -> AsyncGenerator[Difference, None]:
         """All that is found; parked cases are known to be wrong and left out."""
         await self._folder.learn()
-        async with await connect(self._url, _SLOW) as connection:
+        async with await connect(self._url, _SLOW, role=Role.READER, regions=EVERYWHERE) as connection:
             behind = _NIL
             while True:
                 look = await _look(connection, behind, self._share)

@@ -15,6 +15,8 @@ LIVE = """
 SELECT p.live, c.position, c.freed, c.position >= c.until, c.position = c.summed FROM projections AS p
 JOIN projection_checkpoints AS c ON c.name = p.name AND c.generation = p.live WHERE p.name = 'cases'
 """
+# The same, and from here on rows of these regions only, in this transaction.
+LIVE_TO = LIVE.replace(" FROM", ", set_config('anjuan.regions', %b, true) FROM", 1)
 # The one row that a batch of the live generation and a swap both need.
 _LOCK = "SELECT live FROM projections WHERE name = 'cases' FOR UPDATE"
 _MOVE = """

@@ -8,7 +8,7 @@ from uuid import UUID
 from projections.pages import pages
 from services.casebook import entry_of
 from services.docket import Entry, Files, groups, linked_streams
-from services.event_log import EventLog, Record, connect
+from services.event_log import EVERYWHERE, EventLog, Record, Role, connect
 from services.events import ACTIONS
 
 # A page is a walk down an index, however large the ledger and whatever the planner thinks of it.
@@ -36,7 +36,7 @@ async def dockets(
 ) -> AsyncGenerator[Met, None]:
     """The ledger up to a position, of the streams behind one, in pages of about so many records."""
     async with (
-        await connect(url, _READING) as connection,
+        await connect(url, _READING, role=Role.READER, regions=EVERYWHERE) as connection,
         contextlib.aclosing(pages(connection, behind, until, size)) as walk,
     ):
         async for page in walk:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, not_, 
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Integer, Text
 
-from projections.tables import View
+from projections.tables import View, found_by
 from services.directory import Directory, in_force
 from services.event_log.tables import DATA_KEYS
 
@@ -86,10 +86,9 @@ def _found_by(table: Table, asked: Asked, now: datetime) -> list[Condition]:
     """What cases and their tallies both have."""
     c = table.c
     found = [*alike(table, asked), *any_of(c.escalation_level, asked.levels or None)]
-    if asked.channels:
-        found.append(c.channels.op("&&")(literal(list(asked.channels), ARRAY(Text))))
-    if asked.tags:
-        found.append(c.tags.op("&&")(literal(list(asked.tags), ARRAY(Text))))
+    for column, values in ((c.channels, asked.channels), (c.tags, asked.tags)):
+        if values:
+            found.append(_has_any(table, column, values))
     if asked.breached is not None:
         # Late from the first microsecond after the instant at which it was due.
         late = and_(c.breached_at.is_not(None), c.breached_at < now)
@@ -99,6 +98,15 @@ def _found_by(table: Table, asked: Asked, now: datetime) -> list[Condition]:
     if asked.opened_to:
         found.append(c.opened_at < asked.opened_to)
     return found
+
+
+def _has_any(table: Table, column: Any, values: Collection[str]) -> Condition:
+    """That a list has one of the values; of cases by an index that guarded rows would not let be used."""
+    wanted = literal(sorted(values), ARRAY(Text))
+    if table.name != "cases":
+        return column.op("&&")(wanted)  # type: ignore[no-any-return]
+    held = found_by(table)
+    return table.c.case_id.in_(select(held.c.case_id).where(held.c[column.name].op("&&")(wanted)))
 
 
 def _only_of_cases(view: View, asked: Asked) -> list[Condition]:
@@ -147,7 +155,9 @@ def _word(view: View, asked: Asked, *more: Select[Any]) -> Condition:
 
 def _named(view: View, asked: Asked) -> list[Condition]:
     c = view.cases.c
-    found = [c.external_ref == asked.word, c.tags.op("@>")(literal([asked.word], ARRAY(Text)))]
+    held = found_by(view.cases)
+    tagged = select(held.c.case_id).where(held.c.tags.op("@>")(literal([asked.word], ARRAY(Text))))
+    found = [c.external_ref == asked.word, c.case_id.in_(tagged)]
     return [*found, c.case_no == asked.number] if asked.number else found
 
 

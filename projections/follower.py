@@ -21,7 +21,7 @@ from projections.checkpoint import Fenced, View
 from projections.decoding import NewerRelease, Parked, told
 from projections.folding import Folder, Moved
 from projections.writing import SESSION, Writer
-from services.event_log import TRANSIENT, Connection, EventLog, Unavailable, connect
+from services.event_log import TRANSIENT, Connection, EventLog, Role, Unavailable, connect
 
 _T = TypeVar("_T")
 # Any number that nothing else locks.
@@ -234,7 +234,7 @@ async def _set_aside(connection: Connection, view: View, parked: Sequence[Parked
 @asynccontextmanager
 async def leading(url: str) -> AsyncIterator[Connection | None]:
     """The session that leads, or None while another process does."""
-    connection = await connect(url, f"{_LIMITS} {SESSION}")
+    connection = await connect(url, f"{_LIMITS} {SESSION}", role=Role.FOLLOWER)
     try:
         row = await (await connection.execute("SELECT pg_try_advisory_lock(%b)", [LOCK])).fetchone()
         yield connection if row and row[0] else None

@@ -20,6 +20,7 @@ from projections.views import Statement, Views, next_due
 from projections.watch import Watch
 from services.directory import Directory, notices_stream
 from services.event_log import EventLog, Fact, Overloaded, Proposal, Unavailable, VersionConflict
+from services.event_log.seeing import everywhere
 from services.events import DutyMissed, encode
 
 ACTOR = "system/group/anjuan"
@@ -88,7 +89,8 @@ class Notices:
         head = await self._log.read.head()
         if not await self._watch.reached(head.position, _PATIENCE):
             return _BEAT
-        seen = await self._views.look(lambda view: self._asked(view, now))
+        with everywhere():
+            seen = await self._views.look(lambda view: self._asked(view, now))
         if seen.view.position < head.position:
             return _BEAT
         late, ((due_at,),) = seen.rows

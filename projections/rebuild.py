@@ -21,7 +21,7 @@ from projections.follower import ALONE, REFUSED, step
 from projections.pages import Page, pages
 from projections.rows import FoundRows
 from projections.writing import Writer
-from services.event_log import Connection, EventLog, connect
+from services.event_log import EVERYWHERE, Connection, EventLog, Role, connect
 
 PAGE = 10_000
 _KEPT = 10_000
@@ -75,7 +75,7 @@ class Rebuild:
         await folder.learn()
         writing: asyncio.Task[Build] | None = None
         async with (
-            await connect(self._url, _READING) as reading,
+            await connect(self._url, _READING, role=Role.READER, regions=EVERYWHERE) as reading,
             contextlib.aclosing(pages(reading, build.stream, build.until, self._page)) as found,
         ):
             try:

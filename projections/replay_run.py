@@ -16,7 +16,7 @@ from projections.replay import Question, Stood, Told, has_begun, stood, told
 from projections.replay_kept import BREACHES, CASES, DIFFERENCES, FINDINGS, TAMPERED, Kept, Walked
 from projections.rows import CaseRows, owing
 from services.docket import Files, Policies
-from services.event_log import Connection, EventLog, Head, Record, connect
+from services.event_log import EVERYWHERE, Connection, EventLog, Head, Record, Role, connect
 from services.event_log.record import is_intact
 
 TAMPERING = ("altered", "unreadable", "missing")
@@ -56,7 +56,7 @@ class Replay:
         begun = self._kept.walked
         until = self._head.position
         walk = dockets(self._url, self._log, until, _PAGE, begun.stream, self._cannot_be_read)
-        async with await connect(self._url, _SLOW) as connection, aclosing(walk):
+        async with await connect(self._url, _SLOW, role=Role.READER, regions=EVERYWHERE) as connection, aclosing(walk):
             async for met in walk:
                 await self._page(connection, met)
                 self._reached(self._kept.walked.records, until)

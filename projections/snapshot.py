@@ -16,8 +16,9 @@ from projections import checkpoint, tables
 from projections.checkpoint import View
 from projections.views import Rows, Statement, compiled
 from services.directory import Directory
-from services.event_log import TRANSIENT, Connection, Record, Unavailable, connect
+from services.event_log import TRANSIENT, Connection, Record, Role, Unavailable, connect
 from services.event_log.connections import within
+from services.event_log.seeing import seen
 from services.event_log.statements import DIRECTORY_AFTER
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -55,7 +56,7 @@ class Snapshots:
         """Waits for its turn; the directory catches up on the way."""
         async with self._permits:
             try:
-                connection = await connect(self._url)
+                connection = await connect(self._url, role=Role.READER)
             except TRANSIENT as failure:
                 raise Unavailable("the database does not answer") from failure
             try:
@@ -66,7 +67,7 @@ class Snapshots:
 
     async def _begin(self, connection: Connection) -> View:
         await connection.execute(_BEGIN)
-        live = await connection.execute(checkpoint.LIVE, binary=True)
+        live = await connection.execute(checkpoint.LIVE_TO, [seen()], binary=True)
         view = checkpoint.readable((await live.fetchall())[0])
         changes = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
         for row in await changes.fetchall():

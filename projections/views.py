@@ -12,6 +12,7 @@ from projections.checkpoint import View
 from projections.watch import Watch
 from services.directory import Directory
 from services.event_log import Connection, Reader, Record
+from services.event_log.seeing import seen
 from services.event_log.statements import DIRECTORY_AFTER
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -46,7 +47,7 @@ class Views:
     """Reads the generation that is live, over connections of its own: a slow list never holds up a case."""
 
     def __init__(self, url: str, watch: Watch, directory: Directory) -> None:
-        self._reader = Reader(url)
+        self._reader = Reader(url, regions="")
         self._watch, self._directory = watch, directory
         self.looks = 0
 
@@ -72,7 +73,7 @@ class Views:
         async def ask(connection: Connection) -> tuple[View, list[Rows], list[Record]]:
             async with connection.pipeline():
                 await connection.execute(_BEGIN)
-                live = await connection.execute(checkpoint.LIVE, binary=True)
+                live = await connection.execute(checkpoint.LIVE_TO, [seen()], binary=True)
                 directory = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
                 asked = [await connection.execute(text, values, binary=True) for text, values in statements]
                 await connection.execute("COMMIT")

@@ -8,7 +8,7 @@ import psycopg
 
 from projections import checkpoint
 from projections.checkpoint import CHANNEL, View
-from services.event_log import TRANSIENT, connect
+from services.event_log import TRANSIENT, Role, connect
 
 _POLL = 0.5
 # Seconds without a word after which what is known may be old.
@@ -63,7 +63,7 @@ class Watch:
         """For ever; whatever happens to the connection, it is made again."""
         while True:
             with contextlib.suppress(*TRANSIENT, psycopg.Error, AssertionError):
-                async with await connect(self._url) as connection:
+                async with await connect(self._url, role=Role.READER) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     while True:
                         self.moved(await checkpoint.live(connection))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.case import Case
 from services.docket import Docket, Entry, Files, Policies, advanced, comes_last, fold, linked_streams
-from services.event_log import EventLog, Head, Record
+from services.event_log import EVERYWHERE, EventLog, Head, Record
 from services.events import (
     ACTIONS,
     Action,
@@ -69,10 +69,14 @@ class Casebook:
         """The case as this process remembers it, however old."""
         return self._dockets.get(case_id)
 
-    async def fresh(self, case_id: UUID) -> tuple[Docket, Head]:
-        """The case with every write acknowledged before, by any process, and a head that it reflects at least."""
+    async def fresh(self, case_id: UUID, regions: str = EVERYWHERE) -> tuple[Docket, Head]:
+        """The case with every write acknowledged before, by any process, and a head that it reflects at least.
+
+        What is remembered here is shared by all who ask; so of somebody with regions the database is asked, in the same
+        round trip, whether it would show them the case. Raises `Unseen`.
+        """
         known = self._dockets.get(case_id) or {case_id: Case(case_id)}
-        head, records = await self._gathering.newer(_versions(known))
+        head, records = await self._gathering.newer(_versions(known), case_id, regions)
         return await self._caught_up(case_id, known, records), head
 
     async def fresh_many(self, case_ids: Sequence[UUID]) -> list[Case]:

@@ -5,14 +5,21 @@ every write acknowledged before it was asked for, by any process.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from services.directory import Directory
-from services.event_log import EventLog, Head, Record
+from services.event_log import EVERYWHERE, EventLog, Head, Record
 
 Known = Mapping[UUID, int]
-Newer = tuple[Head, Mapping[UUID, Sequence[Record]]]
+# Somebody's regions, and the stream that is to be seen in one of them.
+Place = tuple[str, UUID]
+Newer = tuple[Head, Mapping[UUID, Sequence[Record]], Collection[Place]]
+Asked = tuple[Known, Place | None, asyncio.Future[Newer]]
+
+
+class Unseen(Exception):
+    """Whoever asks may see nothing of that stream, or there is none."""
 
 
 class Gathering:
@@ -20,16 +27,24 @@ class Gathering:
 
     def __init__(self, log: EventLog, directory: Directory) -> None:
         self._log, self._directory = log, directory
-        self._asked: list[tuple[Known, asyncio.Future[Newer]]] = []
+        self._asked: list[Asked] = []
         self._looking: asyncio.Task[None] | None = None
 
-    async def newer(self, known: Known) -> tuple[Head, list[Record]]:
-        """The records of the streams above the versions known of them, by stream and version, and a head."""
+    async def newer(
+        self, known: Known, sought: UUID | None = None, regions: str = EVERYWHERE
+    ) -> tuple[Head, list[Record]]:
+        """The records of the streams above the versions known of them, by stream and version, and a head.
+
+        Raises `Unseen` if the database shows the stream that is `sought` in none of the regions of whoever asks.
+        """
         future: asyncio.Future[Newer] = asyncio.get_running_loop().create_future()
-        self._asked.append((known, future))
+        place = (regions, sought) if sought and regions != EVERYWHERE else None
+        self._asked.append((known, place, future))
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
-        head, records = await future
+        head, records, seen = await future
+        if place and place not in seen:
+            raise Unseen
         return head, [one for stream in known for one in records.get(stream, ()) if one.version > known[stream]]
 
     async def _look(self) -> None:
@@ -40,15 +55,18 @@ class Gathering:
         finally:
             self._looking = None
 
-    async def _answer(self, asked: Sequence[tuple[Known, asyncio.Future[Newer]]]) -> None:
+    async def _answer(self, asked: Sequence[Asked]) -> None:
         least: dict[UUID, int] = {}
-        for known, _ in asked:
+        sought: dict[str, set[UUID]] = {}
+        for known, place, _ in asked:
+            if place:
+                sought.setdefault(place[0], set()).add(place[1])
             for stream, version in known.items():
                 least[stream] = min(version, least.get(stream, version))
         try:
-            head, records, changes = await self._log.read.news(least, self._directory.position)
+            head, records, changes, seen = await self._log.read.news(least, self._directory.position, sought)
         except Exception as failure:
-            for _, future in asked:
+            for *_, future in asked:
                 if not future.done():
                     future.set_exception(failure)
             return
@@ -57,6 +75,6 @@ class Gathering:
         found: dict[UUID, list[Record]] = {}
         for record in records:
             found.setdefault(record.stream, []).append(record)
-        for _, future in asked:
+        for *_, future in asked:
             if not future.done():
-                future.set_result((head, found))
+                future.set_result((head, found, seen))

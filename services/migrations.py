@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from services.event_log.privileges import require
+
 _SCRIPTS = Path(__file__).resolve().parent.parent / "alembic"
 # Any number that nothing else locks: two starts at once must not both migrate.
 _MIGRATION_LOCK = 0x616E6A75
@@ -43,6 +45,13 @@ def is_current(url: str) -> bool:
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_heads()
     return set(found) == set(ScriptDirectory.from_config(_config()).get_heads())
+
+
+def require_roles(url: str) -> None:
+    """Raises `RolesRefused` unless the login can act in every role of the service."""
+    engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
+    with engine.connect() as connection:
+        require(connection)
 
 
 def differences(url: str, declared: MetaData) -> list[object]:

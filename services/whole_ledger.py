@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 
 from services.checkpoints import origin_of
+from services.event_log.privileges import READING_ALL
 from services.event_log.record import microseconds
 from services.restorations import STREAM
 from services.verifier import (
@@ -68,7 +69,7 @@ def verify_ledger(
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verified:
     """Verify everything; raises `Fault`. `keys`: those that may sign for an origin; `place`: where heads are kept."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True, options=READING_ALL) as connection:
         origin = origin_of(_head_row(connection).ledger_id)
         used = keys(origin)
         kept = read_kept(place, origin, used) if place.exists() else Kept()

@@ -7,7 +7,7 @@ from time import monotonic, sleep
 import psycopg
 
 from services.embedded_postgres import EmbeddedPostgres
-from services.migrations import is_current, migrate
+from services.migrations import is_current, migrate, require_roles
 from services.settings import Settings
 
 _OTHERS = """
@@ -33,11 +33,12 @@ def running_database(settings: Settings, owned: bool = False) -> Iterator[str]:
 
     Embedded: started if it isn't running, migrated, and stopped again by whoever started it, or adopted it as its own
     (`owned`), unless somebody else is connected. On a given URL nothing is changed: `TablesBehind` if a migration is
-    missing.
+    missing, `RolesRefused` if its login may not act as the service has to.
     """
     if settings.database_url:
         if not is_current(settings.database_url):
             raise TablesBehind
+        require_roles(settings.database_url)
         yield settings.database_url
         return
     server = embedded(settings)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from intake_api.command_line.database import TablesBehind
 from services.embedded_postgres import EmbeddedPostgresError
+from services.event_log.privileges import RolesRefused
 from services.settings import BadSetting
 
 console = Console(stderr=True)
@@ -20,7 +21,7 @@ def explained() -> Iterator[None]:
     """Faults that a person can mend, as one line and exit code 2."""
     try:
         yield
-    except (BadSetting, EmbeddedPostgresError) as fault:
+    except (BadSetting, EmbeddedPostgresError, RolesRefused) as fault:
         console.print(f"[red]{fault}[/red]")
         raise typer.Exit(2) from None
     except (psycopg.OperationalError, OperationalError):

@@ -3,6 +3,7 @@
 from services.event_log.connections import TRANSIENT, Connection, connect
 from services.event_log.log import EventLog
 from services.event_log.plan import Head, number_of
+from services.event_log.privileges import EVERYWHERE, Role
 from services.event_log.proposal import (
     Appended,
     Begun,
@@ -26,6 +27,7 @@ from services.event_log.reader import Reader
 from services.event_log.record import Record, is_intact
 
 __all__ = [
+    "EVERYWHERE",
     "TRANSIENT",
     "Appended",
     "Begun",
@@ -44,6 +46,7 @@ __all__ = [
     "Reader",
     "Record",
     "Rejected",
+    "Role",
     "Similar",
     "StoredAnswer",
     "Unavailable",

@@ -16,6 +16,7 @@ from services.event_log.connections import TRANSIENT, connect, cut
 from services.event_log.exchange import BEGIN, COMMIT, ROLLBACK, Exchange, Statement
 from services.event_log.merkle import Frontier, kept_frontier
 from services.event_log.plan import Found, Head, Plan, settle
+from services.event_log.privileges import Role
 from services.event_log.proposal import (
     Appended,
     Begun,
@@ -212,7 +213,7 @@ class Appender:
         return now - self._failing_since > _GIVE_UP_AFTER
 
     async def _open(self) -> Exchange:
-        connection = await connect(self._url, _PLANNED_ONCE)
+        connection = await connect(self._url, _PLANNED_ONCE, role=Role.APPENDER)
         register(connection)
         self._exchange = Exchange(connection)
         return self._exchange

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 
+from services.event_log.privileges import SETTING, Role
 from services.event_log.proposal import Unavailable
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -40,9 +41,15 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-async def connect(url: str, more: str = "") -> Connection:
-    """One connection of its own, with more server settings; raises `psycopg.OperationalError` within 2 s."""
-    return await psycopg.AsyncConnection.connect(url, **{**OPTIONS, "options": f"{_SERVER_LIMITS} {more}"})
+async def connect(url: str, more: str = "", *, role: Role | None, regions: str = "") -> Connection:
+    """One connection of its own, with more server settings; raises `psycopg.OperationalError` within 2 s.
+
+    `role`: as whom it acts; None: as the login itself, which no part of the service does. `regions`: what a reader sees
+    where a transaction says nothing else; nothing: no row of any region.
+    """
+    taken = f"-c role={role}" if role else ""
+    options = f"{_SERVER_LIMITS} {more} {taken} -c {SETTING}={regions}"
+    return await psycopg.AsyncConnection.connect(url, **{**OPTIONS, "options": options})
 
 
 def cut(connection: Connection) -> None:

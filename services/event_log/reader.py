@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -12,6 +12,7 @@ import psycopg
 from services.event_log import statements as sql
 from services.event_log.connections import TRANSIENT, Connection, connect, cut, within
 from services.event_log.plan import Head
+from services.event_log.privileges import EVERYWHERE, Role
 from services.event_log.proposal import StoredAnswer, Unavailable, WrappedKey
 from services.event_log.record import Record
 
@@ -22,14 +23,29 @@ _PAGE = 1000
 _POLL = 0.5
 
 
+# Of regions, as `seeing` has them, the streams that somebody of these regions asks for.
+Sought = Mapping[str, Collection[UUID]]
+
+
+class News(NamedTuple):
+    """Records of streams, changes of the directory, and which streams the database shows to which regions."""
+
+    head: Head
+    records: Sequence[Record]
+    changes: Sequence[Record]
+    seen: Collection[tuple[str, UUID]]
+
+
 class Reader:
     """Reads over a small pool. A failure to answer in time is `Unavailable`, whatever its cause."""
 
-    def __init__(self, url: str, size: int = 4) -> None:
-        self._url = url
+    def __init__(self, url: str, size: int = 4, role: Role = Role.READER, regions: str = EVERYWHERE) -> None:
+        """`regions`: what a transaction sees that says nothing else of it (`seeing`)."""
+        self._url, self._role, self._regions = url, role, regions
         # Not psycopg_pool: it reconnects in the background with a growing delay, so that after an outage the first
         # readers still fail. Here whoever needs a connection makes it, and knows at once.
         self._idle: list[Connection] = []
+        self._beside: Reader | None = None
         self._permits = asyncio.Semaphore(size)
         self._moved = asyncio.Event()
 
@@ -37,6 +53,14 @@ class Reader:
         """Close what is idle."""
         while self._idle:
             await self._idle.pop().close()
+        if self._beside:
+            await self._beside.close()
+
+    @property
+    def beside(self) -> "Reader":
+        """What lies beside the ledger, to be changed too: nothing that only reads may change a row."""
+        self._beside = self._beside or Reader(self._url, 2, Role.APPENDER)
+        return self._beside
 
     @property
     def growing(self) -> asyncio.Event:
@@ -61,11 +85,14 @@ class Reader:
                     return await self._ask(self._idle.pop(), question)
                 except TRANSIENT:
                     continue
-            return await self._ask(await connect(self._url), question)
+            return await self._ask(await self._connected(), question)
         except TRANSIENT as failure:
             raise Unavailable("the database does not answer") from failure
         finally:
             self._permits.release()
+
+    async def _connected(self) -> Connection:
+        return await connect(self._url, role=self._role, regions=self._regions)
 
     async def _ask(self, connection: Connection, question: Callable[[Connection], Awaitable[_T]]) -> _T:
         async def ask() -> _T:
@@ -116,18 +143,24 @@ class Reader:
 
         return await self.look(ask)
 
-    async def news(self, known: Mapping[UUID, int], after: int) -> tuple[Head, list[Record], list[Record]]:
-        """As `histories`; and the changes of the directory above a position."""
+    async def news(self, known: Mapping[UUID, int], after: int, sought: Sought) -> News:
+        """As `histories`; the changes of the directory above a position; and of what is sought what is seen."""
 
-        async def ask(connection: Connection) -> tuple[Head, list[Record], list[Record]]:
+        async def ask(connection: Connection) -> News:
             async with connection.pipeline():
                 head = await connection.execute(sql.READ_HEAD, binary=True)
                 rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
                 changes = await connection.execute(sql.DIRECTORY_AFTER, [after], binary=True)
-                return (
+                # What is sent together is one transaction.
+                seen = {}
+                for regions, streams in sought.items():
+                    await connection.execute(sql.SEEING, [regions])
+                    seen[regions] = await connection.execute(sql.SEEN_OF, [list(streams)], binary=True)
+                return News(
                     await _one_head(head),
                     [Record(*row) for row in await rows.fetchall()],
                     [Record(*row) for row in await changes.fetchall()],
+                    {(regions, row[0]) for regions, found in seen.items() for row in await found.fetchall()},
                 )
 
         return await self.look(ask)
@@ -165,13 +198,19 @@ class Reader:
         return {row[0]: StoredAnswer(*row[1:]) for row in rows}
 
     async def cases_by_reference(
-        self, regions: Sequence[str] | None, references: Sequence[str]
+        self, regions: Sequence[str] | None, references: Sequence[str], seen: str = EVERYWHERE
     ) -> dict[str, set[UUID]]:
-        """The cases that carry an external reference, in those regions (None: all)."""
+        """The cases that carry an external reference, in those regions (None: all), of those that are `seen`."""
         found: dict[str, set[UUID]] = {}
-        for reference, stream in await self.rows(
-            sql.CASES_BY_REFERENCE, [list(references), regions is None, list(regions or ())]
-        ):
+        asked = [list(references), regions is None, list(regions or ())]
+
+        async def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            async with connection.pipeline():
+                await connection.execute(sql.SEEING, [seen])
+                rows = await connection.execute(sql.CASES_BY_REFERENCE, asked, binary=True)
+                return await rows.fetchall()
+
+        for reference, stream in await self.look(ask):
             found.setdefault(reference, set()).add(stream)
         return found
 
@@ -203,7 +242,7 @@ class Reader:
         async def ask(connection: Connection) -> None:
             await connection.execute(statement, parameters)
 
-        await self.look(ask)
+        await self.beside.look(ask)
 
     async def _records(self, statement: str, parameters: Sequence[object]) -> list[Record]:
         return [Record(*row) for row in await self.rows(statement, parameters)]
@@ -232,7 +271,7 @@ class Reader:
         """Pass on NOTIFY from other processes; polling covers for it while it reconnects."""
         while True:
             with contextlib.suppress(psycopg.Error, OSError):
-                async with await connect(self._url) as connection:
+                async with await self._connected() as connection:
                     await connection.execute("LISTEN anjuan")
                     # Ended before its connection is: left to the collector, it would ask a closed one to stop.
                     async with contextlib.aclosing(connection.notifies()) as notes:

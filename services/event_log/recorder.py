@@ -246,7 +246,7 @@ class LedgerTrackingRecorder(TrackingRecorder):
 
     def insert_tracking(self, tracking: Tracking) -> None:
         """Move an application forward; raises IntegrityError unless the id is higher than any before."""
-        self.ledger.call(self.ledger.log.read.look(_tracking(tracking)))
+        self.ledger.call(self.ledger.log.read.beside.look(_tracking(tracking)))
 
     def max_tracking_id(self, application_name: str) -> int | None:
         """How far an application has come; None if it never moved."""

@@ -9,6 +9,7 @@ from services.event_log.arrays import register
 from services.event_log.connections import Connection, connect
 from services.event_log.exchange import Exchange
 from services.event_log.plan import Plan
+from services.event_log.privileges import Role
 from services.event_log.proposal import Fact, Proposal
 from services.event_log.record import Record
 
@@ -36,6 +37,6 @@ async def begin_epoch(
 
 
 async def _connected(url: str) -> Connection:
-    connection = await connect(url)
+    connection = await connect(url, role=Role.APPENDER)
     register(connection)
     return connection

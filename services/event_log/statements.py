@@ -1,5 +1,7 @@
 """The SQL of the event log. Arrays in, so that a batch of any size is one statement."""
 
+from services.event_log.privileges import SETTING
+
 LOCK_HEAD = "SELECT position, recorded_at, epoch, tree_size, peaks FROM ledger_head FOR UPDATE"
 
 READ_HEAD = "SELECT position, recorded_at, epoch FROM ledger_head"
@@ -132,6 +134,10 @@ FROM unnest(%b::uuid[], %b::int4[]) AS known (stream, version)
 JOIN events AS e ON e.stream = known.stream AND e.version > known.version
 ORDER BY e.stream, e.version
 """
+
+# In the transaction from here on; a connection's own setting holds again behind it.
+SEEING = f"SELECT set_config('{SETTING}', %b, true)"
+SEEN_OF = "SELECT stream FROM events WHERE stream = ANY(%b::uuid[]) AND version = 1"
 
 AT_PLACES = f"""
 SELECT {", ".join("e." + name for name in _COLUMNS.split(", "))}

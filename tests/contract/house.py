@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import jsonschema_rs
 
 from intake_api.app import Anjuan, create_app
 from intake_api.services import Services
+from services.event_log import connect
 from services.settings import Settings
 
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "code", "errors"}
@@ -158,6 +159,11 @@ class House:
 
     def manager(self, *regions: str) -> Caller:
         return self.caller("manager", *regions)
+
+    async def by_hand(self, statement: str, parameters: Sequence[object]) -> None:
+        """What nobody in the service may do: a statement of the database's owner."""
+        async with await connect(self.services.url, role=None) as connection:
+            await connection.execute(statement, parameters)
 
     async def region(self, **project: Any) -> str:
         """A new region with one project, ``<region>-1``."""

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def exchange(database_url: str) -> AsyncIterator[Exchange]:
-    opened = Exchange(await connect(database_url))
+    opened = Exchange(await connect(database_url, role=None))
     yield opened
     await opened.close()
 

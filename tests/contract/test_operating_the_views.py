@@ -111,7 +111,7 @@ async def test_ready_says_what_is_wrong_and_names_no_case(house: House) -> None:
     await _settled(house)
     live = house.services.watch.view.generation
     park = "INSERT INTO parked_cases VALUES (%b, %b::uuid, %b, 1, 'ValueError at fold.py:1', now(), 'parked')"
-    await house.services.log.read.do(park, [live, case["case_id"], region])
+    await house.by_hand(park, [live, case["case_id"], region])
     try:
         found = await house.client.get("/readyz/projections", headers={"accept-language": "en"})
         assert codes([found]) == ["projections_not_ready"]
@@ -124,5 +124,5 @@ async def test_ready_says_what_is_wrong_and_names_no_case(house: House) -> None:
         assert "anjuan_views_leading 1.0" in gauges
         assert re.search(r"anjuan_views_lag_seconds \d", gauges) and "anjuan_views_lag_actions 0.0" in gauges
     finally:
-        await house.services.log.read.do("DELETE FROM parked_cases WHERE case_id = %b::uuid", [case["case_id"]])
+        await house.by_hand("DELETE FROM parked_cases WHERE case_id = %b::uuid", [case["case_id"]])
     assert (await house.client.get("/readyz/projections")).status_code == 200

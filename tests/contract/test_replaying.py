@@ -165,7 +165,7 @@ async def test_whoever_edits_a_view_is_found(house: House, auditor: Caller) -> N
     await agent.get("/v1/cases")
     ((live,),) = await house.services.log.read.rows("SELECT live FROM projections", [])
     edit = f"UPDATE view_{live}.duties SET met_at = due_at WHERE case_id = %b"
-    await house.services.log.read.do(edit, [parse_uuid(case["case_id"])])
+    await house.by_hand(edit, [parse_uuid(case["case_id"])])
     (found,) = (await _replay(house, auditor, region=region))["differences"]
     (field,) = found["fields"]
     assert (found["case_no"], field["table"], field["field"], field["replayed"], field["unexplained"]) == (
@@ -175,7 +175,7 @@ async def test_whoever_edits_a_view_is_found(house: House, auditor: Caller) -> N
         None,
         True,
     )
-    await house.services.log.read.do(
+    await house.by_hand(
         f"UPDATE view_{live}.duties SET met_at = NULL WHERE case_id = %b", [parse_uuid(case["case_id"])]
     )
 

@@ -84,7 +84,7 @@ def with_notices(records: Sequence[Record], every: int) -> list[Record]:
 
 async def store(url: str, records: Sequence[Record]) -> None:
     """Put records at the end of the ledger as they are, whatever they say, and tell whoever listens."""
-    async with await connect(url) as connection, connection.transaction():
+    async with await connect(url, role=None) as connection, connection.transaction():
         await connection.execute("SELECT position FROM ledger_head FOR UPDATE")
         async with connection.cursor() as cursor:
             await cursor.executemany(

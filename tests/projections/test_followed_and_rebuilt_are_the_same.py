@@ -34,7 +34,7 @@ _BACK = "UPDATE projection_checkpoints SET position = %s WHERE generation = 1"
 async def _followed(services: Services, records: list[Record], rng: Random) -> None:
     """In batches of any size, each applied twice: the second time as by a leader who was told of nothing."""
     folder = services.folder(100)
-    async with await connect(services.url, SESSION) as connection:
+    async with await connect(services.url, SESSION, role=None) as connection:
         writer = Writer(connection, 1)
         view = View(1, 0)
         while batch := records[view.position : view.position + rng.choice((1, 3, 20, 100))]:
@@ -131,7 +131,7 @@ async def _stopped(services: Services, rng: Random, cancel: bool) -> list[int]:
     while len(heard) < pages and not task.done():  # noqa: ASYNC110 - as soon as it is told
         await asyncio.sleep(0)
     if cancel:
-        async with await connect(services.url) as connection:
+        async with await connect(services.url, role=None) as connection:
             assert await building.cancel(connection)
         with pytest.raises(Cancelled):
             await task

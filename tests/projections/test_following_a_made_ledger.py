@@ -57,7 +57,7 @@ def _held(url: str, generation: int) -> dict[str, set[Any]]:
 
 
 async def _folded_once(url: str, generation: int, twice: bool = False) -> None:
-    async with _folding(url) as (log, folder), await connect(url) as connection:
+    async with _folding(url) as (log, folder), await connect(url, role=None) as connection:
         end = (await log.read.head()).position
         with psycopg.connect(url) as own:
             streams = [stream for (stream,) in own.execute("SELECT stream FROM case_ids")]
@@ -80,7 +80,7 @@ async def test_batches_of_any_size_end_in_the_same_rows(database_url: str, most:
 
 async def test_what_a_large_case_no_longer_has_is_taken_away(database_url: str) -> None:
     made(_ORDER, database_url, _MASTER, _PHONES)
-    async with _folding(database_url) as (log, folder), await connect(database_url) as connection:
+    async with _folding(database_url) as (log, folder), await connect(database_url, role=None) as connection:
         end = (await log.read.head()).position
         with psycopg.connect(database_url) as own:
             streams = [stream for (stream,) in own.execute("SELECT stream FROM case_ids")]

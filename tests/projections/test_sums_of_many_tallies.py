@@ -87,7 +87,7 @@ def _due(rng: Random) -> datetime:
 @pytest.fixture
 async def connection(database_url: str, anyio_backend: object) -> AsyncIterator[Connection]:
     migrate(database_url)
-    async with await connect(database_url) as made:
+    async with await connect(database_url, role=None) as made:
         yield made
 
 

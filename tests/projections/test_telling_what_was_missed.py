@@ -109,14 +109,14 @@ async def test_that_it_was_told_is_known_of_a_duty_whose_case_goes_on(house: Hou
         await told.act("responded", day(1, 9, 1), complaints="all", contact_person=CONTACT)
         assert await marked() == [(True,)]
         # The mark makes it cheap to find what is not told; whether it is, the notices say.
-        await house.services.log.read.do("UPDATE view_1.duties SET noticed = false", [])
+        await house.by_hand("UPDATE view_1.duties SET noticed = false", [])
         await one.tell()
     assert len(await _told(house)) == 1
 
 
 async def test_what_is_not_told_is_found_by_its_own_index(house: House, database_url: str) -> None:
     asked = {"regions": ["X", "Y"], "now": datetime.now(UTC), "generation": 1}
-    async with await connect(database_url, "-c enable_seqscan=off -c enable_bitmapscan=off") as connection:
+    async with await connect(database_url, "-c enable_seqscan=off -c enable_bitmapscan=off", role=None) as connection:
         plan = await connection.execute("EXPLAIN " + notices._UNTOLD.format(view="view_1"), asked)
         assert any("duties_untold" in line for (line,) in await plan.fetchall())
 
@@ -323,7 +323,7 @@ async def test_another_generation_of_the_views_tells_nothing_again(
         await _reached(house)
         records = await house.services.log.read.after(0)
         folder = house.services.follower._folder
-        async with await connect(database_url, SESSION) as connection, connection.transaction():
+        async with await connect(database_url, SESSION, role=None) as connection, connection.transaction():
             writer = Writer(connection, 2)
             moved = await folder.take(records)
             if notices_first:

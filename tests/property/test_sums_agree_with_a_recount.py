@@ -264,7 +264,7 @@ def _ranked(answers: Sequence[int], percent: int) -> int | None:
 async def _counted_anew(house: House, url: str) -> None:
     """The sums that were kept step by step are those of all rows at once."""
     view = VIEWS[house.services.watch.view.generation]
-    connection = await connect(url)
+    connection = await connect(url, role=None)
     try:
         async with connection.transaction(force_rollback=True):
             await connection.execute("SELECT FROM projections FOR UPDATE")
