@@ -169,7 +169,7 @@ class AccessLog:
         """Delete the rows older than that."""
         gone = _FORGOTTEN_AT_ONCE
         while gone == _FORGOTTEN_AT_ONCE:
-            ((gone,),) = await self._log.read.rows(_FORGET, [now - timedelta(days=days), _FORGOTTEN_AT_ONCE])
+            ((gone,),) = await self._log.read.beside.rows(_FORGET, [now - timedelta(days=days), _FORGOTTEN_AT_ONCE])
 
 
 def _terms(wanted: Wanted) -> tuple[list[str], list[Any]]:
