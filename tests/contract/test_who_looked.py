@@ -16,7 +16,7 @@ from intake_api.looked import UNWATCHED, cases_in
 from intake_api.openapi import document
 from services.access_log import AccessLog, Noted, Wanted
 from services.event_log import EventLog, Unavailable
-from tests.contract.house import Caller, House, codes, opening
+from tests.contract.house import Caller, House, codes, open_house, opening
 
 pytestmark = pytest.mark.anyio
 PHONE = "13987654321"
@@ -356,6 +356,16 @@ async def test_rows_are_stored_by_themselves_and_many_at_a_time(house: House, tm
             while log.waiting:  # noqa: ASYNC110 - the log tells nobody
                 await asyncio.sleep(0.05)
     assert len(await house.services.looked.log.find(Wanted([subject]), None, 5_000)) == 501
+
+
+async def test_what_was_noted_last_is_stored_at_the_end(database_url: str, tmp_path: Path) -> None:
+    async with open_house(database_url, tmp_path) as opened:
+        region = await opened.region()
+        assert (await opened.agent(region).get("/v1/cases")).status_code == 200
+        assert opened.services.looked.log.waiting >= 1
+    with psycopg.connect(database_url) as connection:
+        stored = connection.execute("SELECT operation FROM access_log").fetchall()
+    assert stored == [("list_cases",)]
 
 
 async def test_a_text_that_looks_like_a_case_is_none(house: House) -> None:
