@@ -55,7 +55,7 @@ from services.event_log import Unavailable
 from services.settings import Settings
 
 _KEPT = timedelta(days=90)
-_READ = (200, 304, 401, 403, 404, 422, 503)
+_READ = (200, 304, 401, 403, 404, 409, 422, 503)
 _BATCH = (401, 403, 413, 415, 422, 503)
 _WRITE = (400, 401, 403, 404, 409, 412, 413, 415, 422, 503)
 _PAGED = openapi.query(
@@ -123,7 +123,14 @@ def create_app(settings: Settings, url: str) -> Anjuan:
                 "If-None-Match",
                 "Last-Event-ID",
             ],
-            expose_headers=["ETag", "Ledger-Position", "Ledger-Epoch", "Location", "Idempotency-Replayed"],
+            expose_headers=[
+                "ETag",
+                "Ledger-Position",
+                "Ledger-Epoch",
+                "Location",
+                "Idempotency-Replayed",
+                "Retry-After",
+            ],
         )
     app.add_middleware(Observed, access_log=settings.access_log)
     return app
@@ -153,7 +160,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "/v1/cases/search",
             case_lists.search_cases,
             "CasePage",
-            (200, 401, 403, 413, 415, 422, 503),
+            (200, 401, 403, 409, 413, 415, 422, 503),
             "SearchCases",
             extra=_PAGED,
         ),
@@ -237,7 +244,7 @@ def _routes(settings: Settings) -> list[LeanRoute]:
 def _file(path: str, handler: Handler, parameters: dict[str, Any]) -> LeanRoute:
     """A list as a file, by the ending of its path; only an XLSX file may be a job."""
     csv = path.endswith(".csv")
-    statuses = (200, 401, 403, 422, 503) if csv else (200, 202, 401, 403, 422, 503)
+    statuses = (200, 401, 403, 409, 422, 503) if csv else (200, 202, 401, 403, 409, 422, 503)
     return _route("GET", path, handler, None, statuses, extra=parameters, kind=openapi.Csv if csv else openapi.Xlsx)
 
 
@@ -279,6 +286,7 @@ def _route(
         described |= _POST
     if not open_to_all:
         described["security"] = [{"bearer": []}]
+        statuses = (*statuses, 429)
     return LeanRoute(
         path,
         handler,
@@ -309,6 +317,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             services.epoch = (await services.log.read.head()).epoch
             await services.directory.refresh()
             await services.policies.refresh()
+            await services.revocations.refresh()
         # What start-up made stays; young garbage is collected in larger heaps (a full pass took 80 ms at the worst).
         gc.collect()
         gc.freeze()
@@ -316,11 +325,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         works = [
             _forget_old_answers(services),
             _watch_policies(services),
+            _watch_revocations(services),
             view_operation.measure(services),
             services.watch.run(),
             services.log.read.listen(),
             services.tree_heads.run(),
         ]
+        if services.issuer:
+            works.append(services.issuer.run())
         if services.settings.follow == "inside":
             works.append(services.follower.run())
             if services.settings.notices:
@@ -348,6 +360,16 @@ async def _watch_policies(services: Services) -> None:
         await asyncio.sleep(1)
         with contextlib.suppress(Unavailable):
             await services.policies.refresh()
+            # Not known yet if the database did not answer at the start.
+            services.epoch = (await services.log.read.head()).epoch
+
+
+async def _watch_revocations(services: Services) -> None:
+    """A token that anybody revoked counts nowhere within a second."""
+    while True:
+        await asyncio.sleep(0.5)
+        with contextlib.suppress(Unavailable):
+            await services.revocations.refresh()
 
 
 async def _forget_old_answers(services: Services) -> None:

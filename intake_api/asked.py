@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic_core import PydanticCustomError
 
-from intake_api.http import Call, UnknownParameter
+from intake_api.http import Call, LedgerRestored, UnknownParameter
 from projections.filters import Asked, projects_in
 from services.caller import Caller
 from services.case import CLOCK_TOLERANCE, LEVELS
@@ -157,7 +157,10 @@ def _cursor_key(key: bytes) -> bytes:
 
 
 class Cursor:
-    """Where the next page begins, signed for this list, filters and regions; another's, or one made up, is refused."""
+    """Where the next page begins, signed for this list, filters and regions; another's, or one made up, is refused.
+
+    One of an earlier epoch may name what was lost by a restore: `LedgerRestored`.
+    """
 
     def __init__(self, key: bytes, call: Call, query: Query) -> None:
         kept = sorted((name, sorted(values)) for name, values in query.items() if name not in _OF_THE_PAGE)
@@ -165,6 +168,7 @@ class Cursor:
         self._key = _cursor_key(key)
         caller: Caller = call.scope["caller"]
         scope = "*" if caller.everywhere else sorted(caller.regions)
+        self._epoch: int = call.services.epoch
         self._said = f"cursor {call.path} {json.dumps([scope, kept])} ".encode()
 
     def write(self, key: Sequence[Any] | None) -> str | None:
@@ -172,7 +176,7 @@ class Cursor:
         if key is None:
             return None
         said = json.dumps(list(key), separators=(",", ":")).encode()
-        return urlsafe_b64encode(self._signature(said) + said).decode().rstrip("=")
+        return urlsafe_b64encode(self._signature(said, self._epoch) + said).decode().rstrip("=")
 
     def read(self, text: str | None) -> list[Any] | None:
         """The key behind which the page begins; None: at the beginning."""
@@ -182,10 +186,15 @@ class Cursor:
             raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError:
             raise UnknownParameter("invalid_parameter", "cursor") from None
-        if not hmac.compare_digest(raw[:_SIGNATURE], self._signature(raw[_SIGNATURE:])):
+        if not self._is_signed(raw, self._epoch):
+            if any(self._is_signed(raw, epoch) for epoch in range(1, self._epoch)):
+                raise LedgerRestored
             raise UnknownParameter("invalid_parameter", "cursor")
         found: list[Any] = json.loads(raw[_SIGNATURE:])
         return found
 
-    def _signature(self, said: bytes) -> bytes:
-        return hmac.digest(self._key, self._said + said, "sha256")[:_SIGNATURE]
+    def _is_signed(self, raw: bytes, epoch: int) -> bool:
+        return hmac.compare_digest(raw[:_SIGNATURE], self._signature(raw[_SIGNATURE:], epoch))
+
+    def _signature(self, said: bytes, epoch: int) -> bytes:
+        return hmac.digest(self._key, b"%d %b%b" % (epoch, self._said, said), "sha256")[:_SIGNATURE]

@@ -9,8 +9,7 @@ from datetime import datetime
 
 from intake_api import asked
 from intake_api.access import Forbidden
-from intake_api.http import Call, Reply, StreamedReply, UnknownParameter
-from intake_api.problems import LedgerRestored
+from intake_api.http import Call, LedgerRestored, Reply, StreamedReply, UnknownParameter
 from intake_api.services import Services
 from projections.audit_lines import line
 from projections.case_view import encode

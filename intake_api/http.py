@@ -13,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 MAX_BODY = 1 << 20
 _JSON = b"application/json"
+# Every answer says how it may be kept; where nothing better is known, not at all.
+UNKEPT = (b"cache-control", b"no-store")
 
 
 class NotFound(Exception):
@@ -25,6 +27,10 @@ class TooLarge(Exception):
 
 class UnsupportedMediaType(Exception):
     """415."""
+
+
+class LedgerRestored(Exception):
+    """409: a position or a cursor of which this ledger knows nothing: it was restored from a backup since."""
 
 
 class UnknownParameter(Exception):
@@ -55,7 +61,6 @@ class Reply:
         headers = [
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % len(self.body)),
-            (b"x-content-type-options", b"nosniff"),
             (b"ledger-epoch", b"%d" % epoch),
             *self.headers,
         ]
@@ -158,7 +163,6 @@ class StreamedReply(Reply):
     async def send(self, send: Send, epoch: int) -> None:
         headers = [
             (b"content-type", self.content_type),
-            (b"x-content-type-options", b"nosniff"),
             (b"ledger-epoch", b"%d" % epoch),
             *self.headers,
         ]

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api.http import Call, Reply
+from intake_api.issuer import KeyUnknown
 from intake_api.problems import problem, reply_to
 from intake_api.services import Services
 
@@ -43,7 +44,12 @@ class LeanRoute(APIRoute):
         task = services.deadlines.begin(self.deadline)
         failed: Exception | None = None
         try:
-            reply = await self.handler(call)
+            try:
+                reply = await self.handler(call)
+            except KeyUnknown:
+                # The token is judged before anything else, so that nothing has been read or done yet.
+                await services.learn()
+                reply = await self.handler(call)
         except asyncio.CancelledError:
             if not services.deadlines.end(task):
                 raise

@@ -6,7 +6,7 @@ from grading_engine.soundness import examined
 from intake_api import bodies, jobs
 from intake_api.access import Forbidden
 from intake_api.cases import read_write
-from intake_api.http import Call, NotFound, Reply, entity_tag, read_reply
+from intake_api.http import UNKEPT, Call, NotFound, Reply, entity_tag, read_reply
 from intake_api.impact_job import impact
 from intake_api.services import Services
 from projections.case_view import encode
@@ -51,10 +51,10 @@ async def publish_policy(call: Call) -> Reply:
     _, value, key = await read_write(call, caller)
     if answer := await services.desk.replay(key):
         position = (b"ledger-position", b"%d" % answer.position)
-        return Reply(answer.status, answer.document, [(b"idempotency-replayed", b"true"), position])
+        return Reply(answer.status, answer.document, [(b"idempotency-replayed", b"true"), UNKEPT, position])
     published, new = await services.policies.publish(value, caller, services.now(), key, _whole)
     position = (b"ledger-position", b"%d" % services.policies.position)
-    return Reply(201 if new else 200, _whole(published), [(b"cache-control", b"no-store"), position])
+    return Reply(201 if new else 200, _whole(published), [UNKEPT, position])
 
 
 async def impact_of_policy(call: Call) -> Reply:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from intake_api.http import Call, Reply, UnknownParameter, entity_tag, read_reply
+from intake_api.http import Call, LedgerRestored, Reply, UnknownParameter, entity_tag, read_reply
 from intake_api.looked import cases_in
 from projections.checkpoint import View
 from projections.watch import Watch
@@ -104,7 +104,11 @@ class Polled:
         if b"min_position" not in call.scope["query_string"]:
             return
         position = min_position(call)
-        if position is not None and not await self._watch.reached(position, PATIENCE):
+        if position is None:
+            return
+        if call.services.epoch > 1 and await _is_lost(call, position, self._watch.view.position):
+            raise LedgerRestored
+        if not await self._watch.reached(position, PATIENCE):
             raise ProjectionBehind
 
 
@@ -112,6 +116,11 @@ def question(call: Call, caller: Caller) -> Question:
     """What makes two callers' answers the same."""
     regions = None if caller.everywhere else caller.regions
     return (call.path, call.scope["query_string"], caller.role, regions, call.language)
+
+
+async def _is_lost(call: Call, position: int, known: int) -> bool:
+    """Whether there is no such position, so that waiting would be in vain."""
+    return position > known and position > (await call.services.log.read.head()).position
 
 
 def min_position(call: Call) -> int | None:

@@ -4,13 +4,16 @@ This is the one place where errors become answers. No exception text ever reache
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 import msgspec
 
 from intake_api.access import Forbidden, Unauthenticated
 from intake_api.http import (
+    UNKEPT,
     Call,
+    LedgerRestored,
     NotFound,
     Reply,
     TooLarge,
@@ -18,6 +21,7 @@ from intake_api.http import (
     UnsupportedMediaType,
 )
 from intake_api.polled import ProjectionBehind
+from intake_api.rates import TooMany
 from projections.checkpoint import Unfilled
 from services.batch import NoSuchCase, OpenedTwice
 from services.desk import DuplicateReference, KeyReused, NotYours, StillRunning, VersionMismatch
@@ -42,6 +46,10 @@ CODES: Mapping[str, Code] = {
     "forbidden": Code(403, "该角色无权执行此操作", "The role may not do this"),
     "not_found": Code(404, "未找到", "Not found"),
     "method_not_allowed": Code(405, "不支持该方法", "Method not allowed"),
+    "malformed_request": Code(400, "不是有效的 HTTP 请求", "This is no valid HTTP request"),
+    "request_too_slow": Code(408, "请求发送过慢", "The request came too slowly"),
+    "headers_too_large": Code(431, "请求头过大", "The headers are too large"),
+    "rate_exceeded": Code(429, "请求过于频繁, 请稍后重试", "Too many requests: try again later"),
     "body_too_large": Code(413, "请求体过大", "The body is too large"),
     "unsupported_media_type": Code(415, "请求体须为 application/json", "The body must be application/json"),
     "idempotency_key_required": Code(400, "缺少 Idempotency-Key", "An Idempotency-Key is required"),
@@ -200,7 +208,7 @@ def reply_to(fault: Exception, call: Call) -> Reply:
     """The problem that an exception becomes; what nobody foresaw is 500 without a word of it."""
     match fault:
         case Unauthenticated():
-            return problem(call, "unauthenticated", headers=[(b"www-authenticate", b'Bearer realm="anjuan"')])
+            return problem(call, "unauthenticated", headers=[(b"www-authenticate", _challenge(call))])
         case Forbidden():
             return problem(call, "forbidden")
         case NotYours():
@@ -232,6 +240,8 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "duplicate_external_ref", more={"case_id": str(stream)})
         case OpenedTwice():
             return problem(call, "duplicate_external_ref")
+        case TooMany(seconds=seconds):
+            return problem(call, "rate_exceeded", headers=[(b"retry-after", b"%d" % ceil(seconds))])
         case Overloaded():
             return problem(call, "overloaded", headers=[(b"retry-after", b"1")])
         case Forked() | BrokenTree():
@@ -246,12 +256,14 @@ def reply_to(fault: Exception, call: Call) -> Reply:
             return problem(call, "internal_error")
 
 
+def _challenge(call: Call) -> bytes:
+    """RFC 6750, 3: that a token is not valid is only said to who sent one."""
+    sent = (call.header(b"authorization") or "").partition(" ")[0].lower() == "bearer"
+    return b'Bearer realm="anjuan", error="invalid_token"' if sent else b'Bearer realm="anjuan"'
+
+
 class AmbiguousReference(Exception):
     """409: an external reference stands for cases of several regions that the caller sees."""
-
-
-class LedgerRestored(Exception):
-    """409: a position of which this ledger knows nothing: it was restored from a backup since."""
 
 
 class BadHeader(Exception):
@@ -287,7 +299,7 @@ def problem(
     return Reply(
         known.status,
         msgspec.json.encode(document),
-        [(b"content-language", language), (b"vary", b"Authorization, Accept-Language"), *headers],
+        [(b"content-language", language), (b"vary", b"Authorization, Accept-Language"), UNKEPT, *headers],
         CONTENT_TYPE,
     )
 
@@ -309,6 +321,24 @@ def _malformed(call: Call, fault: Malformed) -> Reply:
 def _message(call: Call, code: str, fault: Fault | None) -> str:
     texts = _FAULTS.get(code) or (CODES[code][1:] if code in CODES else _OTHERWISE)
     return texts[0 if call.language == "zh" else 1].format((fault.given if fault else None) or "")
+
+
+def refusal(code: str) -> bytes:
+    """The whole answer to what never became a request; nobody knows its language or where it would have gone.
+
+    Its status line is another's: `one_write` has them.
+    """
+    known = CODES[code]
+    fields = {"type": f"/v1/problems/{code}", "title": known.zh, "status": known.status, "detail": known.zh}
+    body = msgspec.json.encode({**fields, "instance": "", "code": code, "errors": []})
+    head = [
+        b"content-type: " + CONTENT_TYPE,
+        b"content-language: zh-CN",
+        b"content-length: %d" % len(body),
+        b": ".join(UNKEPT),
+        b"connection: close",
+    ]
+    return b"\r\n".join([*head, b"", body])
 
 
 def published() -> list[dict[str, object]]:

@@ -9,8 +9,10 @@ from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
+from intake_api.issuer import Issuer
 from intake_api.looked import Looked
 from intake_api.polled import Polled
+from intake_api.rates import Rates
 from intake_api.ready_cases import ReadyCases
 from intake_api.streams import Streams
 from projections.folding import Folder
@@ -33,6 +35,7 @@ from services.identifiers import parse_case_no, parse_uuid
 from services.jobs import Jobs
 from services.policies import PolicyBook
 from services.registrar import Registrar
+from services.revocations import Revocations
 from services.settings import Settings
 from services.tree_heads import TreeHeads
 from services.vault import Vault
@@ -64,7 +67,10 @@ class Services:
         )
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
-        self.tokens = Tokens(self.token_key)
+        self.revocations = Revocations(self.log, lambda: self.now(), self._revoked)
+        self.issuer = Issuer(settings.oidc, self._withdrawn) if settings.oidc else None
+        self.tokens = Tokens(self.token_key, self.revocations.hit, self.issuer)
+        self.rates = Rates(*settings.rate) if settings.rate else None
         self.head_key = HeadKey(settings.key("ANJUAN_HEAD_KEY"))
         self.tree_heads = TreeHeads(self.log, self.head_key, settings.heads, settings.heads_url, lambda: self.now())
         self.jobs = Jobs(self.log, self.now)
@@ -92,10 +98,26 @@ class Services:
         return sorted({owed.duty for policy in self.policies.policies for owed in policy.duties})
 
     def caller(self, call: Call) -> Caller:
-        """Who asks; raises `Unauthenticated`."""
+        """Who asks; raises `Unauthenticated`, or `TooMany`."""
         caller = self.tokens.caller(call.header(b"authorization"))
         call.scope["caller"] = caller
+        if self.rates:
+            self.rates.take(caller.subject)
         return caller
+
+    async def learn(self) -> None:
+        """Of the issuer's newest keys; raises `Unavailable`."""
+        if self.issuer:
+            await self.issuer.learn()
+
+    def _revoked(self) -> None:
+        self.tokens.forget_revoked()
+        # Who listens looks again whether the token counts.
+        self.watch.wake()
+
+    def _withdrawn(self, keys: frozenset[str]) -> None:
+        self.tokens.forget_keys(keys)
+        self.watch.wake()
 
     async def visible_case(self, call: Call, caller: Caller, fresh: bool) -> tuple[Case, Head | None]:
         """The case in the path, by id or number; one of another region is as unknown as any other (`NotFound`)."""

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 from intake_api import asked
 from intake_api.access import Unauthenticated
 from intake_api.case_lists import reader
-from intake_api.http import Call, Reply, StreamedReply
+from intake_api.http import Call, LedgerRestored, Reply, StreamedReply
 from intake_api.polled import PATIENCE, ProjectionBehind
-from intake_api.problems import BadHeader, LedgerRestored
+from intake_api.problems import BadHeader
 from intake_api.services import Services
 from intake_api.streams import cases
 from services.caller import Caller

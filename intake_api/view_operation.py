@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from intake_api.access import Forbidden
-from intake_api.http import Call, NotFound, Reply
+from intake_api.http import UNKEPT, Call, NotFound, Reply
 from intake_api.jobs import job_body
 from intake_api.problems import problem
 from intake_api.services import Services
@@ -87,7 +87,7 @@ async def readyz_projections(call: Call) -> Reply:
         errors.append({"parameter": "parked", "message": said})
     if errors:
         return problem(call, "projections_not_ready", headers=[(b"retry-after", b"2")], errors=errors)
-    return Reply(200, encode({"status": "ready", "position": found.position, "lag": found.lag}))
+    return Reply(200, encode({"status": "ready", "position": found.position, "lag": found.lag}), [UNKEPT])
 
 
 async def measure(services: Services) -> None:

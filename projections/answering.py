@@ -1,73 +1,70 @@
-"""How long answers took, counted so that exact percentiles can be read from a few hundred rows.
+"""How long answers took, counted so that exact percentiles can be read from some hundred rows.
 
-Every answered complaint is counted in slots: by its very second, region by region, and in slots that widen with time
-(slot n holds the seconds s with n <= fineness * sqrt(s) < n + 1) for all cases of a region and for each thing in
-`KEPT_BY` that cases share. Half a day needs 208 slots of fineness 1. Where a slot's seconds are looked up in the
-complaints themselves and few values share all of them, slots are finer, so that fewer complaints lie in each.
+Of all cases of a region, and of each thing that cases share, every answered complaint is counted in a slot that widens
+with time (slot n holds the seconds s with n <= s^(1/4) < n + 1), in a closer one (an eighth of it) and by its second.
+The wide slots tell in which of them a rank lies, the closer ones in that slot where in it, and the seconds in that one
+which it is: however many answers there are, some 20, 8 and few hundred rows. The slot around an hour is half an hour
+wide, a closer one 4 minutes; around a day 4 and half an hour.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import NamedTuple
 
-from projections.tables import COUNTED_BY, View
+from projections.tables import View
+from projections.tallying import BOTH_REGIONS, ONE_THING, SIGNED, put, shared
 
-# The exact seconds; the wide slots of all cases have no name.
-SECOND = "second"
-ALL = ""
-KEPT_BY: Mapping[str, int] = {"project": 1, "category": 8, "grade": 8, "status": 8, "stage": 8, "month": 1}
+_CLOSER = 8
+_OF = ", ".join(("region", *ONE_THING))
 
-_KEY = ("kept_by", "value", "region", "slot")
-_NAMES = ", ".join(_KEY)
-_SLOTS = ", ".join(
-    (
-        f"('{SECOND}', '', seconds)",
-        f"('{ALL}', '', floor(sqrt(seconds))::int4)",
-        *(f"('{name}', {name}, floor({fineness} * sqrt(seconds))::int4)" for name, fineness in KEPT_BY.items()),
-    )
+
+class Closer(NamedTuple):
+    """Slots of a finer kind: what stands behind the name of what they are kept by, which one a second lies in, and
+    where such a slot begins for one of the next wider kind, as SQL.
+    """
+
+    name: str
+    slot: str
+    begin: Callable[[str], str]
+
+
+def _first_second(slot: str) -> str:
+    """The first second in a closer slot."""
+    fourth = " * ".join([f"{slot}::int8"] * 4)
+    return f"(({fourth} + {_CLOSER**4 - 1}) / {_CLOSER**4})"
+
+
+# A power of two times the root is exact, and so is a root that is whole: a second is in the same slot wherever it is
+# worked out.
+_ROOT = "sqrt(sqrt(second))"
+CLOSER = (
+    Closer(" closer", f"floor({_CLOSER} * {_ROOT})::int4", lambda slot: f"{slot} * {_CLOSER}"),
+    Closer(" by second", "second", _first_second),
 )
-_OF = ", ".join(COUNTED_BY)
+_KINDS = ", ".join(
+    (f"(kept_by, floor({_ROOT})::int4)", *(f"(kept_by || '{closer.name}', {closer.slot})" for closer in CLOSER))
+)
+# One statement, from the answers to what is kept of them: of alike cases, of one thing in a region, and in all of them.
+_SUMS = f"""
+SELECT kept_as AS kept_by, region, value, slot, sum(answered)::int4 AS answered FROM (
+    SELECT kept_by, place AS region, value, second, sum(answered) AS answered FROM (
+        SELECT kept_by, region, value, second, sum(answered) AS answered FROM (
+            SELECT {_OF}, second, sum(sign) AS answered FROM (
+                SELECT sign, {_OF}, seconds AS second FROM {SIGNED} WHERE answers > 0
+                UNION ALL SELECT sign, {_OF}, unnest(more_seconds) FROM {SIGNED} WHERE answers > 1
+            ) AS answer GROUP BY {_OF}, second HAVING sum(sign) <> 0
+        ) AS alike CROSS JOIN LATERAL (VALUES {shared(ONE_THING)}) AS kept (kept_by, value)
+        GROUP BY kept_by, region, value, second HAVING sum(answered) <> 0
+    ) AS of_region {BOTH_REGIONS} GROUP BY kept_by, place, value, second HAVING sum(answered) <> 0
+) AS exact CROSS JOIN LATERAL (VALUES {_KINDS}) AS slotted (kept_as, slot)
+GROUP BY kept_as, region, value, slot HAVING sum(answered) <> 0
+"""
+
+
+def sums() -> str:
+    """What the answers of the signed tallies add up to."""
+    return _SUMS
 
 
 def moving(view: View) -> list[str]:
-    """Move the counts by the answers that the next rows have less those before: steps of the statement that writes.
-
-    Those of cases that are alike in all that answers are kept by, before and after, cost nothing but being read.
-    """
-    answers = view.answers.fullname
-    of_before = _of("c")
-    same = " AND ".join(f"held.{name} = moved.{name}" for name in _KEY)
-    return [
-        f"one_answer AS (SELECT {_of('n')}, a.seconds, 1 AS answered FROM next_complaints AS a"
-        " JOIN next_cases AS n USING (case_id) WHERE a.seconds IS NOT NULL"
-        # Of known cases the next complaints are only those that changed.
-        f" UNION ALL SELECT {_of('n')}, a.seconds, 1 FROM next_cases AS n JOIN {view.complaints.fullname} AS a"
-        " USING (case_id) WHERE a.seconds IS NOT NULL AND a.case_id = ANY(%(known)b::uuid[])"
-        " AND a.complaint_id <> ALL(%(gone_complaints)b::uuid[])"
-        " AND NOT EXISTS (SELECT FROM next_complaints AS x WHERE x.complaint_id = a.complaint_id)"
-        f" UNION ALL SELECT {of_before}, a.seconds, -1 FROM next_cases AS n JOIN {view.cases.fullname} AS c"
-        f" USING (case_id) JOIN {view.complaints.fullname} AS a USING (case_id) WHERE a.seconds IS NOT NULL)",
-        f"net_answers AS (SELECT {_OF}, seconds, sum(answered) AS answered FROM one_answer GROUP BY {_OF}, seconds"
-        " HAVING sum(answered) <> 0)",
-        f"moved AS MATERIALIZED (SELECT {_NAMES}, sum(answered)::int4 AS answered FROM net_answers"
-        f" CROSS JOIN LATERAL (VALUES {_SLOTS}) AS kept (kept_by, value, slot)"
-        f" GROUP BY {_NAMES} HAVING sum(answered) <> 0)",
-        f"gone_answers AS (DELETE FROM {answers} AS held USING moved WHERE {same}"
-        " AND held.answered + moved.answered = 0)",
-        f"put_answers AS (INSERT INTO {answers} AS held"
-        f" SELECT moved.* FROM moved LEFT JOIN {answers} AS held USING ({_NAMES})"
-        " WHERE coalesce(held.answered, 0) + moved.answered <> 0"
-        f" ON CONFLICT ({_NAMES}) DO UPDATE SET answered = held.answered + excluded.answered)",
-    ]
-
-
-def sums(view: View) -> str:
-    """What `answers` has to hold, as a query over the complaints and cases."""
-    return (
-        f"SELECT {_NAMES}, count(*)::int4 AS answered FROM (SELECT {_of('c')}, a.seconds"
-        f" FROM {view.complaints.fullname} AS a JOIN {view.cases.fullname} AS c USING (case_id)"
-        f" WHERE a.seconds IS NOT NULL) AS one CROSS JOIN LATERAL (VALUES {_SLOTS}) AS kept (kept_by, value, slot)"
-        f" GROUP BY {_NAMES} ORDER BY {_NAMES}"
-    )
-
-
-def _of(table: str) -> str:
-    return ", ".join(f"{table}.{name}" for name in COUNTED_BY)
+    """Move the counts by what is signed; a count of none goes."""
+    return [f"moved_answers AS MATERIALIZED ({_SUMS})", *put(view.answers, "moved_answers", ["answered"])]

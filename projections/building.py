@@ -24,8 +24,8 @@ SELECT c.generation, c.state, c.position, c.until, c.stream, c.done FROM project
 JOIN projection_checkpoints AS c ON c.name = p.name AND c.generation <> p.live WHERE p.name = 'cases'
 """
 _BEGIN = """
-UPDATE projection_checkpoints SET state = 'building', position = 0, stream = NULL, done = 0, moved_at = now(),
-    until = (SELECT position FROM ledger_head)
+UPDATE projection_checkpoints SET state = 'building', position = 0, summed = 0, stream = NULL, done = 0,
+    moved_at = now(), until = (SELECT position FROM ledger_head)
 WHERE name = 'cases' AND generation = %b
 """
 _RESUME = "UPDATE projection_checkpoints SET state = 'building' WHERE name = 'cases' AND generation = %b"
@@ -35,7 +35,7 @@ UPDATE projection_checkpoints SET stream = %b, done = done + %b, moved_at = now(
 WHERE name = 'cases' AND generation = %b AND state = 'building' AND stream IS NOT DISTINCT FROM %b
 """
 _WALKED = """
-UPDATE projection_checkpoints SET position = until, done = until, moved_at = now()
+UPDATE projection_checkpoints SET position = until, summed = until, done = until, moved_at = now()
 WHERE name = 'cases' AND generation = %b AND state = 'building' AND stream IS NOT DISTINCT FROM %b
 """
 _FORGET_PARKED = "DELETE FROM parked_cases WHERE generation = %b"

@@ -12,15 +12,17 @@ NAME = "cases"
 CHANNEL = "anjuan_view"
 
 LIVE = """
-SELECT p.live, c.position, c.freed, c.position >= c.until FROM projections AS p
+SELECT p.live, c.position, c.freed, c.position >= c.until, c.position = c.summed FROM projections AS p
 JOIN projection_checkpoints AS c ON c.name = p.name AND c.generation = p.live WHERE p.name = 'cases'
 """
 # The one row that a batch of the live generation and a swap both need.
 _LOCK = "SELECT live FROM projections WHERE name = 'cases' FOR UPDATE"
 _MOVE = """
-UPDATE projection_checkpoints SET position = %b, moved_at = %b
+UPDATE projection_checkpoints SET position = %b, moved_at = %b,
+    summed = CASE summed WHEN position THEN %b ELSE summed END
 WHERE name = 'cases' AND generation = %b AND position = %b
 """
+_SUMMED = "UPDATE projection_checkpoints SET summed = position WHERE name = 'cases' AND generation = %b"
 _WAITING = "SELECT case_id, state FROM parked_cases WHERE generation = %b"
 _PARK = """
 INSERT INTO parked_cases AS held VALUES (%b, %b, %b, %b, %b, %b, 'parked')
@@ -45,7 +47,7 @@ class View(NamedTuple):
 
 
 class Unfilled(Unavailable):
-    """The views have never been whole yet: the ledger is older than they are, and is still being followed."""
+    """The views are not whole: the ledger is older than they are, or an older release moved them without their sums."""
 
 
 class Fenced(Exception):
@@ -59,11 +61,25 @@ async def live(connection: Connection) -> View:
     return View(*row[:3])
 
 
-def readable(row: Sequence[Any]) -> View:
-    """What `LIVE` tells, to be read; raises `Unfilled` rather than let anybody see a part."""
-    if not row[3]:
+def readable(row: Sequence[Any], sums: bool = False) -> View:
+    """What `LIVE` tells, to be read; raises `Unfilled` rather than let anybody see a part, or old `sums`."""
+    if not row[3] or (sums and not row[4]):
         raise Unfilled("the views are being filled")
     return View(*row[:3])
+
+
+async def is_summed(connection: Connection) -> bool:
+    """Whether the sums are of the position that the generation has; else a release that doesn't keep them moved it."""
+    row = await (await connection.execute(LIVE, binary=True)).fetchone()
+    assert row is not None
+    return bool(row[4])
+
+
+async def summed(connection: Connection, view: View) -> None:
+    """The sums have been made anew, in this transaction; raises `Fenced`."""
+    if await locked(connection) != view.generation or await live(connection) != view:
+        raise Fenced
+    await connection.execute(_SUMMED, [view.generation])
 
 
 async def move(connection: Connection, view: View, position: int, alive: bool = True) -> None:
@@ -73,7 +89,7 @@ async def move(connection: Connection, view: View, position: int, alive: bool = 
     """
     if alive and await locked(connection) != view.generation:
         raise Fenced
-    moved = await connection.execute(_MOVE, [position, datetime.now(UTC), view.generation, view.position])
+    moved = await connection.execute(_MOVE, [position, datetime.now(UTC), position, view.generation, view.position])
     if moved.rowcount != 1:
         raise Fenced
 

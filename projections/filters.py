@@ -15,6 +15,8 @@ from services.event_log.tables import DATA_KEYS
 Condition = ColumnElement[bool]
 # Up to so many cases are fetched by their ids rather than met on a walk.
 _FEW = 2_000
+# A word that so many of a sample of cases have is frequent: a page of it is met on a short walk.
+_SAMPLE, _FREQUENT = 400, 20
 
 
 class Asked(NamedTuple):
@@ -69,8 +71,21 @@ def alike(table: Table, asked: Asked) -> list[Condition]:
 
 def conditions(view: View, asked: Asked, now: datetime) -> list[Condition]:
     """What a row of `cases` has to fulfil."""
-    c = view.cases.c
-    found = [*alike(view.cases, asked), *any_of(c.escalation_level, asked.levels or None)]
+    return [*_found_by(view.cases, asked, now), *_only_of_cases(view, asked)]
+
+
+def tallied(view: View, asked: Asked, now: datetime) -> list[Condition]:
+    """What a row of `tallies` has to fulfil."""
+    found = _found_by(view.tallies, asked, now)
+    if others := _only_of_cases(view, asked):
+        found.append(view.tallies.c.case_id.in_(select(view.cases.c.case_id).where(*others)))
+    return found
+
+
+def _found_by(table: Table, asked: Asked, now: datetime) -> list[Condition]:
+    """What cases and their tallies both have."""
+    c = table.c
+    found = [*alike(table, asked), *any_of(c.escalation_level, asked.levels or None)]
     if asked.channels:
         found.append(c.channels.op("&&")(literal(list(asked.channels), ARRAY(Text))))
     if asked.tags:
@@ -83,12 +98,17 @@ def conditions(view: View, asked: Asked, now: datetime) -> list[Condition]:
         found.append(c.opened_at >= asked.opened_from)
     if asked.opened_to:
         found.append(c.opened_at < asked.opened_to)
+    return found
+
+
+def _only_of_cases(view: View, asked: Asked) -> list[Condition]:
+    found: list[Condition] = []
     if asked.updated_since:
-        found.append(c.updated_at >= asked.updated_since)
+        found.append(view.cases.c.updated_at >= asked.updated_since)
     if asked.word is not None:
         found.append(_word(view, asked))
     if asked.reference is not None:
-        found.append(c.external_ref == asked.reference)
+        found.append(view.cases.c.external_ref == asked.reference)
     return found
 
 
@@ -119,31 +139,35 @@ def _word(view: View, asked: Asked, *more: Select[Any]) -> Condition:
     Each by its own index, so that a word that hardly any case has is found at once.
     """
     c, w = view.cases.c, view.words.c
-    found = [
-        select(c.case_id).where(c.external_ref == asked.word),
-        select(c.case_id).where(c.tags.op("@>")(literal([asked.word], ARRAY(Text)))),
-    ]
-    if asked.number:
-        found.append(select(c.case_id).where(c.case_no == asked.number))
+    found = [select(c.case_id).where(one) for one in _named(view, asked)]
     if asked.grams:
         found.append(select(w.case_id).where(w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))))
     return c.case_id.in_(union_all(*found, *more))
 
 
+def _named(view: View, asked: Asked) -> list[Condition]:
+    c = view.cases.c
+    found = [c.external_ref == asked.word, c.tags.op("@>")(literal([asked.word], ARRAY(Text)))]
+    return [*found, c.case_no == asked.number] if asked.number else found
+
+
 def word_by_frequency(view: View, asked: Asked) -> list[Condition]:
     """The same for a list that ends after a page, as conditions of which only one is ever worked on.
 
-    Of a word that few cases have the list is made of those; else it is walked, looking at each case's own words.
+    Of a word that few cases have the list is made of those; else it is walked, looking at each case's own words. One
+    that a few hundred cases show to be frequent is not even looked up: the index would gather all that have it.
     """
     w = view.words.c
     held = w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))
+    sample = select(held.label("holds")).limit(_SAMPLE).cte("sample")
     few = select(w.case_id).where(held).limit(_FEW + 1).cte("few")
-    are_many = select(func.count()).select_from(few).scalar_subquery() > _FEW
-    its_own = select(w.case_id).where(w.case_id == view.cases.c.case_id, held).correlate(view.cases).exists()
-    named = _word(view, asked._replace(grams=()))
+    is_frequent = select(func.count()).select_from(sample).where(sample.c.holds).scalar_subquery() >= _FREQUENT
+    are_many = or_(is_frequent, select(func.count()).select_from(few).scalar_subquery() > _FEW)
+    # As a value rather than by EXISTS, which would be answered by gathering them all.
+    its_own = select(held).where(w.case_id == view.cases.c.case_id).correlate(view.cases).scalar_subquery()
     return [
         and_(not_(are_many), _word(view, asked._replace(grams=()), select(few.c.case_id))),
-        and_(are_many, or_(its_own, named)),
+        and_(are_many, or_(its_own, *_named(view, asked))),
     ]
 
 

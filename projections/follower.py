@@ -92,7 +92,7 @@ class Follower:
         await self._folder.learn()
         await connection.execute(_LEAD, [f"{socket.gethostname()}:{os.getpid()}"])
         view = await checkpoint.live(connection)
-        writer = Writer(connection, view.generation)
+        writer = await _writer(connection, view)
         ahead: Batch | None = None
         while True:
             growing = self._log.read.growing
@@ -103,7 +103,7 @@ class Follower:
                 # What is folded here is as old as the generation that was left, or lacks a case that was freed.
                 self._folder.forget()
                 ahead = None
-                writer = Writer(connection, now.generation)
+                writer = await _writer(connection, now)
             view = now
             if again:
                 moved = await _beating(connection, self._folder.whole(again, view.position))
@@ -140,6 +140,17 @@ class Follower:
         finally:
             folding.cancel()
             await asyncio.gather(folding, return_exceptions=True)
+
+
+async def _writer(connection: Connection, view: View) -> Writer:
+    """Who writes on; after a release that keeps other sums has written, they are first made anew."""
+    writer = Writer(connection, view.generation)
+    if not await checkpoint.is_summed(connection):
+        async with connection.transaction():
+            await checkpoint.summed(connection, view)
+            await writer.count_all()
+        structlog.get_logger().info("follower", summed=view.position)
+    return writer
 
 
 def _pace(batch: Batch | None) -> float:

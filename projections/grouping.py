@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, FromClause, Table, cast, column, func, literal
 from sqlalchemy.dialects.postgresql import ARRAY, array
@@ -17,16 +17,26 @@ Places = FromClause
 Columns = Mapping[str, Any] | ReadOnlyColumnCollection[str, Any]
 
 
-def places(directory: Directory, now: datetime) -> Places:
-    """Every project with its city and area now, as a table to join."""
+class Lying(NamedTuple):
+    """Every project that lies somewhere, with its city and its area now."""
+
+    lying: list[str]
+    cities: list[str]
+    areas: list[str]
+
+
+def lying(directory: Directory, now: datetime) -> Lying:
+    """Where projects lie; what is unknown is ''."""
     facts = {code: in_force(entries, now).fact for code, entries in directory.projects.items()}
-    columns = (
-        list(facts),
-        [fact.city or "" for fact in facts.values()],
-        [fact.area or "" for fact in facts.values()],
+    return Lying(
+        list(facts), [fact.city or "" for fact in facts.values()], [fact.area or "" for fact in facts.values()]
     )
+
+
+def places(lying: Lying) -> Places:
+    """The same as a table to join."""
     return (
-        func.unnest(*(literal(held, ARRAY(Text)) for held in columns))
+        func.unnest(*(literal(held, ARRAY(Text)) for held in lying))
         .table_valued(*(column(name, Text) for name in ("project", *PLACES)), name="places")
         .render_derived()
     )
@@ -34,12 +44,18 @@ def places(directory: Directory, now: datetime) -> Places:
 
 def group(table: Table | Columns, by: Sequence[str], places: Places | None) -> ColumnElement[Any]:
     """The group of a row as one value: the texts of its dimensions; an unknown city or area is ''."""
-    columns: Columns = table.c if isinstance(table, Table) else table
+    named = columns(table, by, places)
+    return array(named) if named else cast(literal("{}", Text), ARRAY(Text))
+
+
+def columns(table: Table | Columns, by: Sequence[str], places: Places | None) -> list[ColumnElement[Any]]:
+    """The same one by one."""
+    held: Columns = table.c if isinstance(table, Table) else table
     named: list[ColumnElement[Any]] = []
     for name in by:
         if name in PLACES:
             assert places is not None
             named.append(func.coalesce(places.c[name], ""))
         else:
-            named.append(columns[name])
-    return array(named) if named else cast(literal("{}", Text), ARRAY(Text))
+            named.append(held[name])
+    return named

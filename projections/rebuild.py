@@ -31,8 +31,6 @@ _NEAR = 500
 _PATIENCE = 10.0
 # A page is a walk down an index, however large the ledger and whatever the planner thinks of it.
 _READING = "-c statement_timeout=60000 -c enable_seqscan=off -c enable_sort=off"
-# The sums are of all cases: no index helps.
-_SCAN = "SET LOCAL enable_seqscan = on"
 
 
 class Rebuild:
@@ -66,7 +64,6 @@ class Rebuild:
         """Every stream up to where the ledger stood when the rebuild began."""
         build = await self._streams(connection, writer, build)
         async with connection.transaction():
-            await connection.execute(_SCAN)
             await writer.count_all()
             await writer.analyze()
             view = await building.walked(connection, build)

@@ -239,3 +239,9 @@ def _texts(case: Case) -> tuple[Sealed, ...]:
 def month_of(instant: datetime) -> str:
     """The month in which an instant lies (Asia/Shanghai)."""
     return f"{instant.astimezone(_BEIJING):%Y-%m}"
+
+
+def begins_a_month(instant: datetime) -> bool:
+    """Whether a month begins at an instant (Asia/Shanghai)."""
+    here = instant.astimezone(_BEIJING)
+    return (here.day, here.hour, here.minute, here.second, here.microsecond) == (1, 0, 0, 0, 0)

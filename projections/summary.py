@@ -5,25 +5,18 @@ index of those that nothing has met.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, cast, func, select
-
-from projections import tables
+from projections import added_up, kept_sums, percentiles, tables
 from projections.checkpoint import View
-from projections.filters import Asked, alike, any_of, conditions
-from projections.grouping import PLACES, Places, group, places
-from projections.percentiles import PERCENTS, percentiles
+from projections.filters import Asked
+from projections.grouping import PLACES, Lying, lying, places
+from projections.percentiles import PERCENTS
 from projections.tables import COUNTED
 from projections.views import Statement, Views, next_due
 from services.directory import Directory
-
-_FINE = frozenset({"project", "month", *PLACES})
-_OF_DUTIES = frozenset({"region", "project", *PLACES})
-_PLACE_OF_SHARE = Decimal("0.0001")
 
 Group = tuple[str, ...]
 
@@ -47,8 +40,8 @@ class Summary(NamedTuple):
 
 async def summary(views: Views, directory: Directory, by: Sequence[str], asked: Asked, now: datetime) -> Summary:
     """One item a group that has a case, sorted by its dimensions; without dimensions one of all cases."""
-    placed = places(directory, now) if set(by) & set(PLACES) else None
-    seen = await views.look(lambda view: _statements(view, by, asked, placed, now))
+    lies = lying(directory, now) if set(by) & set(PLACES) else None
+    seen = await views.look(lambda view: _statements(view, by, asked, lies, now), sums=True)
     sums, overdue, seconds, due = seen.rows
     late: dict[Group, tuple[int, int]] = {tuple(g): (all_, responses) for g, all_, responses in overdue}
     waited: dict[Group, dict[int, int]] = defaultdict(dict)
@@ -97,7 +90,10 @@ def told(found: Summed) -> dict[str, Any]:
 
 def _share(part: int, whole: int) -> str | None:
     """With four decimals, halves rounded up; None where there is nothing to divide."""
-    return str((Decimal(part) / whole).quantize(_PLACE_OF_SHARE, ROUND_HALF_UP)) if whole else None
+    if not whole:
+        return None
+    units, rest = divmod((part * 20_000 + whole) // (2 * whole), 10_000)
+    return f"{units}.{rest:04}"
 
 
 def _named(by: Sequence[str], key: Group) -> dict[str, str | None]:
@@ -105,52 +101,11 @@ def _named(by: Sequence[str], key: Group) -> dict[str, str | None]:
 
 
 def _statements(
-    view: tables.View, by: Sequence[str], asked: Asked, placed: Places | None, now: datetime
+    view: tables.View, by: Sequence[str], asked: Asked, lies: Lying | None, now: datetime
 ) -> list[Statement]:
-    return [
-        _kept(view, by, asked, placed) if asked.only_counted else _added_up(view, by, asked, placed, now),
-        overdue(view, by, asked, placed, now),
-        percentiles(view, by, asked, placed, now),
-        next_due(view, asked.regions, now),
-    ]
-
-
-def _kept(view: tables.View, by: Sequence[str], asked: Asked, placed: Places | None) -> Select[Any]:
-    """From the sums: those of all projects and months, unless one of these is asked for."""
-    c = view.counts.c
-    fine = asked.projects is not None or bool(_FINE & set(by))
-    found = _sums(view.counts, [c[name] for name in COUNTED], by, placed)
-    return found.where(c.project != "" if fine else c.project == "", *alike(view.counts, asked))
-
-
-def _added_up(view: tables.View, by: Sequence[str], asked: Asked, placed: Places | None, now: datetime) -> Select[Any]:
-    """From the cases one by one; each that is not void counts as opened."""
-    c = view.cases.c
-    found = _sums(view.cases, [1, *(c[name] for name in COUNTED[1:])], by, placed)
-    return found.where(c.status != "void", *conditions(view, asked, now))
-
-
-def _sums(table: Any, counted: Iterable[Any], by: Sequence[str], placed: Places | None) -> Select[Any]:
-    g = group(table, by, placed).label("g")
-    source = table if placed is None else table.outerjoin(placed, placed.c.project == table.c.project)
-    return select(g, *(cast(func.sum(one), BigInteger) for one in counted)).select_from(source).group_by(g)
-
-
-def overdue(view: tables.View, by: Sequence[str], asked: Asked, placed: Places | None, now: datetime) -> Select[Any]:
-    """Of each group the duties that nothing has met and whose time is over, and how many of them are responses."""
-    d, cases = view.duties.c, view.cases
-    source: Any = view.duties
-    limits = [*any_of(d.region, asked.regions), *any_of(d.project, asked.projects)]
-    own = asked == Asked(regions=asked.regions, projects=asked.projects) and set(by) <= _OF_DUTIES
-    if not own:
-        source = source.join(cases, cases.c.case_id == d.case_id)
-        limits += conditions(view, asked, now)
-    if placed is not None:
-        source = source.outerjoin(placed, placed.c.project == d.project)
-    g = group(view.duties if own else cases, by, placed).label("g")
-    return (
-        select(g, func.count(), func.count().filter(d.duty == "respond"))
-        .select_from(source)
-        .where(~d.void, d.met_at.is_(None), d.due_at < now, *limits)
-        .group_by(g)
-    )
+    due = next_due(view, asked.regions, now)
+    if kept := kept_sums.one(by, asked, lies):
+        return [kept_sums.counts(view, kept), kept_sums.overdue(view, kept, now), percentiles.kept(view, kept), due]
+    parts = (added_up.counts, added_up.overdue, added_up.percentiles)
+    placed = places(lies) if lies else None
+    return [*(part(view, by, asked, placed, now) for part in parts), due]

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import literal, select
 
 from projections import tables
+from projections.added_up import overdue
 from projections.case_list import Open, matching
 from projections.filters import Asked, conditions
-from projections.grouping import PLACES, Places, group, places
+from projections.grouping import PLACES, Places, group, lying, places
 from projections.percentiles import PERCENTS
-from projections.summary import Group, Summary, Summed, items, overdue
+from projections.summary import Group, Summary, Summed, items
 from projections.tables import COUNTED
 from projections.views import Statement, Views, next_due
 from services.directory import Directory
@@ -26,8 +27,8 @@ async def summary_of_word(
     views: Views, directory: Directory, by: Sequence[str], asked: Asked, now: datetime, opened: Open
 ) -> Summary:
     """Like `summary`; `opened` opens a document's texts."""
-    placed = places(directory, now) if set(by) & set(PLACES) else None
-    seen = await views.look(lambda view: _statements(view, by, asked, placed, now))
+    placed = places(lying(directory, now)) if set(by) & set(PLACES) else None
+    seen = await views.look(lambda view: _statements(view, by, asked, placed, now), sums=True)
     cases, late, answers, due = seen.rows
     lateness = {g[0]: (all_, responses) for g, all_, responses in late}
     seconds: dict[UUID, list[int]] = defaultdict(list)

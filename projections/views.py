@@ -54,16 +54,19 @@ class Views:
         """Close what is idle."""
         await self._reader.close()
 
-    async def look(self, ask: Callable[[tables.View], Sequence[Statement]]) -> Seen:
-        """Ask the statements that `ask` makes for the live generation's tables; the directory catches up on the way."""
+    async def look(self, ask: Callable[[tables.View], Sequence[Statement]], sums: bool = False) -> Seen:
+        """Ask the statements that `ask` makes for the live generation's tables; the directory catches up on the way.
+
+        `sums`: they read kept sums.
+        """
         while True:
             generation = self._watch.view.generation
-            view, rows = await self._look([compiled(one) for one in ask(tables.VIEWS[generation])])
+            view, rows = await self._look([compiled(one) for one in ask(tables.VIEWS[generation])], sums)
             self._watch.moved(view)
             if view.generation == generation:
                 return Seen(view, rows)
 
-    async def _look(self, statements: Sequence[tuple[str, Any]]) -> tuple[View, list[Rows]]:
+    async def _look(self, statements: Sequence[tuple[str, Any]], sums: bool) -> tuple[View, list[Rows]]:
         self.looks += 1
 
         async def ask(connection: Connection) -> tuple[View, list[Rows], list[Record]]:
@@ -73,7 +76,7 @@ class Views:
                 directory = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
                 asked = [await connection.execute(text, values, binary=True) for text, values in statements]
                 await connection.execute("COMMIT")
-                view = checkpoint.readable((await live.fetchall())[0])
+                view = checkpoint.readable((await live.fetchall())[0], sums)
                 changes = [Record(*row) for row in await directory.fetchall()]
                 return view, [await one.fetchall() for one in asked], changes
 

@@ -6,10 +6,10 @@ import msgspec
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from projections import answering
+from projections import answering, counting, owing, tallying
 from projections.packing import HEADER, TRAILER, packed, packers
 from projections.rows import FoundRows, Row
-from projections.tables import COUNTED, COUNTED_BY, VIEWS, View, folded
+from projections.tables import VIEWS, View, folded
 from projections.written import Written
 from services.event_log import Connection
 
@@ -21,14 +21,8 @@ SESSION = (
 )
 _JSON = msgspec.json.Encoder()
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-_SUMS = ", ".join(COUNTED)
-# A void case counts for nothing, and neither as opened.
-_OWN_SUMS = ", ".join(("(status <> 'void')::int4 AS opened", *COUNTED[1:]))
-_GRAINS = (
-    f"GROUP BY GROUPING SETS (({', '.join(COUNTED_BY)}),"
-    f" ({', '.join(name for name in COUNTED_BY if name not in ('project', 'month'))}))"
-)
-_GRAIN = ", ".join(f"coalesce({name}, '') AS {name}" for name in COUNTED_BY)
+# All cases are looked at: no index helps.
+_SCAN = ("SET LOCAL enable_seqscan = on", "SET LOCAL enable_mergejoin = on")
 
 
 class Writer:
@@ -38,6 +32,7 @@ class Writer:
         self._connection = connection
         self._view: View = VIEWS[generation]
         self._replacing = _replacing(self._view)
+        self._summing = _summing(self._view)
         self._noting = _noting(self._view)
         self._written = Written()
 
@@ -54,6 +49,7 @@ class Writer:
         said: dict[str, object] = {table.name: _as_json(table, held) for table, held in tables}
         known = {"known": lean.known, "gone_complaints": lean.gone_complaints, "gone_duties": lean.gone_duties}
         await self._connection.execute(self._replacing, {**said, **known})
+        await self._connection.execute(self._summing, {"case_ids": [held.case_id for held, _ in rows]})
 
     async def add(self, rows: Sequence[FoundRows]) -> None:
         """Put in rows of cases of which nothing is there yet; the counts are summed up at the end (`count_all`)."""
@@ -61,17 +57,21 @@ class Writer:
             await self._copy(table, held)
 
     async def count_all(self) -> None:
-        """Sum up all cases, and mark the duties whose missing was told."""
+        """Sum up all cases, and mark the duties whose missing was told; who reads goes on seeing the sums of before."""
         duties, notices = self._view.duties.fullname, self._view.notices.fullname
+        for setting in _SCAN:
+            await self._connection.execute(setting)
         await self._connection.execute(
             f"UPDATE {duties} SET noticed = true FROM {notices} WHERE notice_id = duty_id AND NOT noticed"
         )
-        await self._connection.execute(f"TRUNCATE {self._view.counts.fullname}")
-        await self._connection.execute(
-            f"INSERT INTO {self._view.counts.fullname} ({', '.join(COUNTED_BY)}, {_SUMS}) {sums(self._view)}"
-        )
-        await self._connection.execute(f"TRUNCATE {self._view.answers.fullname}")
-        await self._connection.execute(f"INSERT INTO {self._view.answers.fullname} {answering.sums(self._view)}")
+        for table, due in kept(self._view):
+            await self._connection.execute(f"DELETE FROM {table.fullname}")
+            names = ", ".join(column.name for column in table.columns)
+            # What is read together lies together.
+            order = ", ".join(column.name for column in table.primary_key)
+            await self._connection.execute(
+                f"INSERT INTO {table.fullname} ({names}) SELECT {names} FROM ({due}) AS due ORDER BY {order}"
+            )
 
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
@@ -95,13 +95,15 @@ class Writer:
             await copy.write(HEADER + body + TRAILER)
 
 
-def sums(view: View) -> str:
-    """What `counts` has to hold, as a query over the cases."""
-    return (
-        f"SELECT {_GRAIN}, {', '.join(f'sum({name})::int8 AS {name}' for name in COUNTED)}"
-        f" FROM (SELECT {', '.join(COUNTED_BY)}, {_OWN_SUMS} FROM {view.cases.fullname}) AS own"
-        f" {_GRAINS} HAVING sum(opened) > 0"
-    )
+def kept(view: View) -> list[tuple[Table, str]]:
+    """The tables that follow from the others, each with the query for what it has to hold; each needs those before."""
+    every = f"WITH {tallying.every(view)}"
+    return [
+        (view.tallies, tallying.tallies(view)),
+        (view.counts, f"{every} {counting.sums()}"),
+        (view.answers, f"{every} {answering.sums()}"),
+        (view.owed, f"{every} {owing.sums()}"),
+    ]
 
 
 def rows_by_table(rows: Sequence[FoundRows]) -> tuple[Iterable[Row], ...]:
@@ -126,13 +128,18 @@ def _said(value: object) -> object:
 
 
 def _replacing(view: View) -> str:
-    """One statement for a batch: it sees what was there before, and moves the sums by the difference."""
+    """One statement for a batch's rows."""
     cases, words, *parts = view[:5]
     steps = [_next(table) for table in view[:5]]
-    steps += [*answering.moving(view), *_counting(view)]
     steps += [f"put_cases AS ({_upsert(cases, view)})", f"put_words AS ({_upsert(words, view)})"]
     for table in parts:
         steps += [f"gone_{table.name} AS ({_gone(table)})", f"put_{table.name} AS ({_upsert(table, view)})"]
+    return f"WITH {', '.join(steps)} SELECT 1"
+
+
+def _summing(view: View) -> str:
+    """One statement once the rows are there: it compares with what they added before, and moves the sums by that."""
+    steps = [part for kind in (tallying, counting, answering, owing) for part in kind.moving(view)]
     return f"WITH {', '.join(steps)} SELECT 1"
 
 
@@ -185,26 +192,3 @@ def _noting(view: View) -> str:
         " ON CONFLICT DO NOTHING RETURNING notice_id)"
         f" UPDATE {view.duties.fullname} AS d SET noticed = true FROM said WHERE d.duty_id = said.notice_id"
     )
-
-
-def _counting(view: View) -> list[str]:
-    """Move the sums by what the cases add now less what they added before; a sum of no case goes."""
-    dims, counts = ", ".join(COUNTED_BY), view.counts.fullname
-    own = ", ".join(f"c.{name}" for name in COUNTED_BY)
-    less = ", ".join(["-(c.status <> 'void')::int4", *(f"-c.{name}" for name in COUNTED[1:])])
-    added = ", ".join(f"{name} = held.{name} + excluded.{name}" for name in COUNTED)
-    moved = " OR ".join(f"sum({name}) <> 0" for name in COUNTED)
-    same = " AND ".join(f"held.{name} = moved.{name}" for name in COUNTED_BY)
-    return [
-        f"moved_counts AS MATERIALIZED ("
-        f" SELECT {_GRAIN}, {', '.join(f'sum({name}) AS {name}' for name in COUNTED)} FROM ("
-        f"SELECT {dims}, {_OWN_SUMS} FROM next_cases UNION ALL"
-        f" SELECT {own}, {less} FROM {view.cases.fullname} AS c JOIN next_cases AS n USING (case_id)) AS moved"
-        f" {_GRAINS} HAVING {moved})",
-        f"gone_counts AS (DELETE FROM {counts} AS held USING moved_counts AS moved"
-        f" WHERE {same} AND held.opened + moved.opened = 0)",
-        f"put_counts AS (INSERT INTO {counts} AS held ({dims}, {_SUMS})"
-        f" SELECT {dims}, {', '.join('moved.' + name for name in COUNTED)}"
-        f" FROM moved_counts AS moved LEFT JOIN {counts} AS held USING ({dims})"
-        f" WHERE coalesce(held.opened, 0) + moved.opened > 0 ON CONFLICT ({dims}) DO UPDATE SET {added})",
-    ]

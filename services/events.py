@@ -457,6 +457,27 @@ class DutyMissed(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return None
 
 
+class LedgerRestored(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """账本恢复 (house rule). The database was restored from a backup: what the ledger held behind `base` is lost.
+
+    This event stands right behind `base` and is the first of `epoch`. `kept_*`: the last head known of before, which
+    the ledger no longer extends; its root in hex.
+    """
+
+    name: ClassVar[str] = "ledger_restored"
+    schema: ClassVar[int] = 1
+
+    epoch: int
+    base: int
+    reason: str
+    kept_epoch: int | None = None
+    kept_size: int | None = None
+    kept_root: str | None = None
+
+    def about(self) -> UUID | None:
+        return None
+
+
 Action = (
     RiskIdentified
     | Warned
@@ -481,7 +502,7 @@ Action = (
     | Noted
     | Corrected
 )
-Entry = RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed
+Entry = RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed | LedgerRestored
 Fact = Action | Entry
 
 # In the order in which actions of one instant are folded: the contract's table, openings first.

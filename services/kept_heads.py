@@ -7,6 +7,7 @@ trust: they are right if the heads' roots are theirs, and then they tell which e
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from uuid import UUID
 from services.checkpoints import TreeHead, opened
 
 _LEAF = 32
+# A piece of one, left by a writer that was killed, may stand before a note without a line feed between.
+_ID = "anjuan/[0-9a-f-]{36}"
+_NOTE = re.compile(rf"{_ID}\n\d+\n[^\n]+\nepoch \d+\ntime [^\n]+\n\n— {_ID} [A-Za-z0-9+/]{{91}}=\n")
 
 
 class KeptHeads:
@@ -26,16 +30,13 @@ class KeptHeads:
     def notes(self) -> Iterator[str]:
         """All that are kept, oldest first."""
         for file in sorted(self.folder.glob("heads-*.txt")):
-            pieces = file.read_text(encoding="utf-8").split("\n\n")
-            for text, signature in zip(pieces[::2], pieces[1::2], strict=False):
-                yield f"{text}\n\n{signature}\n"
+            yield from _NOTE.findall(file.read_text(encoding="utf-8", errors="replace"))
 
     def newest(self, public: bytes) -> TreeHead | None:
         """The last one that this key signed."""
         for file in sorted(self.folder.glob("heads-*.txt"), reverse=True):
-            pieces = file.read_text(encoding="utf-8").split("\n\n")
-            for text, signature in reversed([*zip(pieces[::2], pieces[1::2], strict=False)]):
-                if head := opened(f"{text}\n\n{signature}\n", public):
+            for note in reversed(_NOTE.findall(file.read_text(encoding="utf-8", errors="replace"))):
+                if head := opened(note, public):
                     return head
         return None
 
@@ -57,9 +58,12 @@ class KeptHeads:
     def keep_leaves(self, epoch: int, begin: int, leaves: Sequence[bytes]) -> None:
         """Add leaves from `begin` on, unless somebody else did."""
         with self._locked():
-            known = self.leaf_count(epoch)
+            known, file = self.leaf_count(epoch), self.folder / f"leaves-{epoch}"
             if known >= begin:
-                _append(self.folder / f"leaves-{epoch}", b"".join(leaves[known - begin :]))
+                if file.exists():
+                    # Part of a leaf is what a writer left that was killed.
+                    os.truncate(file, known * _LEAF)
+                _append(file, b"".join(leaves[known - begin :]))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
 # Where `anjuan serve` leaves the URL of the database that it works on, for its other processes.
 RUNNING_DATABASE = "ANJUAN_RUNNING_DATABASE"
@@ -35,7 +36,15 @@ SETTINGS: tuple[Setting, ...] = (
         "ANJUAN_FOLLOW", "child", "who keeps the views up to date: child (a process beside), inside (this one) or off"
     ),
     Setting("ANJUAN_NOTICES", "on", "record, beside keeping the views up to date, which duties were missed: on or off"),
+    Setting("ANJUAN_RATE", "", "requests of one token's subject in each process, as 600/minute; unset: any number"),
+    Setting("ANJUAN_HSTS", "", "seconds for which browsers shall only come by https (Strict-Transport-Security)"),
     Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
+    Setting("ANJUAN_OIDC_ISSUER", "", "OpenID Connect issuer whose tokens count beside the service's own; https"),
+    Setting("ANJUAN_OIDC_AUDIENCE", "", "audience that those tokens must name: this service, and nothing else"),
+    Setting("ANJUAN_OIDC_ROLE_CLAIM", "role", "their claim with the role, or a list with one; a.b: b within a"),
+    Setting("ANJUAN_OIDC_REGIONS_CLAIM", "regions", "their claim with the list of regions; a.b likewise"),
+    Setting("ANJUAN_OIDC_UNIT_CLAIM", "unit", "their claim with the unit, if there is one; a.b likewise"),
+    Setting("ANJUAN_OIDC_ALGORITHMS", "RS256,PS256,ES256,Ed25519,EdDSA", "algorithms that they may be signed by"),
     Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
     Setting("ANJUAN_MASTER_KEY", "", "key that wraps the data keys: 32 bytes, base64", True),
     Setting(
@@ -45,6 +54,25 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_HEAD_KEY", "", "key that signs tree heads: 32 bytes, base64 (Ed25519 seed)", True),
     Setting("ANJUAN_PHONE_KEY", "", "key of the telephone numbers' hashes: 32 bytes, base64", True),
 )
+
+
+# Signatures by private keys. Whoever knows a secret shared by both sides could make tokens, and `none` is nobody's.
+_SIGNATURES = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
+)
+_UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Oidc(NamedTuple):
+    """Whose tokens count beside the service's own, and where in them it says what."""
+
+    issuer: str
+    audience: str
+    role_claim: str
+    regions_claim: str
+    unit_claim: str
+    algorithms: frozenset[str]
 
 
 class BadSetting(Exception):
@@ -64,6 +92,7 @@ class Settings:
         self.heads_url = self._values["ANJUAN_HEADS_URL"]
         if self.heads_url and not self.heads_url.startswith(("http://", "https://")):
             raise BadSetting("ANJUAN_HEADS_URL begins with neither http:// nor https://")
+        self.oidc = self._oidc() if self._values["ANJUAN_OIDC_ISSUER"] else None
         self.pg_bin = Path(self._values["ANJUAN_PG_BIN"]) if self._values["ANJUAN_PG_BIN"] else None
         self.host = self._values["ANJUAN_HOST"]
         self.port = self._number("ANJUAN_PORT", 65535)
@@ -74,6 +103,8 @@ class Settings:
         self.follow = self._one_of("ANJUAN_FOLLOW", ("child", "inside", "off"))
         self.notices = self._one_of("ANJUAN_NOTICES", ("on", "off")) == "on"
         self.queue = self._number("ANJUAN_QUEUE", 1_000_000)
+        self.rate = self._rate() if self._values["ANJUAN_RATE"] else None
+        self.hsts = self._number("ANJUAN_HSTS", 2**31) if self._values["ANJUAN_HSTS"] else 0
         self.access_kept = self._number("ANJUAN_ACCESS_KEPT", 36_500)
         if self.access_kept < 180:
             # 网络安全法 第二十一条 asks for six months; the table itself refuses to delete earlier.
@@ -99,6 +130,25 @@ class Settings:
         """Each setting with its value; secrets only as given or not."""
         return [(s, ("given" if self._values[s.name] else "") if s.secret else self._values[s.name]) for s in SETTINGS]
 
+    def _oidc(self) -> Oidc:
+        issuer, audience = self._values["ANJUAN_OIDC_ISSUER"], self._values["ANJUAN_OIDC_AUDIENCE"]
+        if not is_private(issuer):
+            raise BadSetting("ANJUAN_OIDC_ISSUER is not an https:// URL (http:// only on this machine)")
+        if not audience:
+            raise BadSetting("ANJUAN_OIDC_AUDIENCE is missing: tokens for other services would count here")
+        algorithms = frozenset(a.strip() for a in self._values["ANJUAN_OIDC_ALGORITHMS"].split(",") if a.strip())
+        if not algorithms or not algorithms <= _SIGNATURES:
+            raise BadSetting(f"ANJUAN_OIDC_ALGORITHMS names others than {', '.join(sorted(_SIGNATURES))}")
+        role, regions, unit = (self._values[f"ANJUAN_OIDC_{name}_CLAIM"] for name in ("ROLE", "REGIONS", "UNIT"))
+        return Oidc(issuer, audience, role, regions, unit, algorithms)
+
+    def _rate(self) -> tuple[int, float]:
+        """How many, in how many seconds."""
+        many, _, unit = self._values["ANJUAN_RATE"].partition("/")
+        if not many.isascii() or not many.isdecimal() or not 0 < int(many) <= 1_000_000 or unit not in _UNITS:
+            raise BadSetting("ANJUAN_RATE is not a number per second, minute or hour")
+        return int(many), _UNITS[unit]
+
     def _number(self, name: str, highest: int) -> int:
         text = self._values[name]
         if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= highest:
@@ -109,6 +159,16 @@ class Settings:
         if self._values[name] not in allowed:
             raise BadSetting(f"{name} is none of {', '.join(allowed)}")
         return self._values[name]
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can answer in the other side's place."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
 
 
 def _value(setting: Setting, environment: Mapping[str, str]) -> str:

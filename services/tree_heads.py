@@ -17,6 +17,7 @@ from services.checkpoints import HeadKey, TreeHead, opened, origin_of
 from services.event_log import EventLog, Unavailable
 from services.event_log.tree import BrokenTree, Tree, leaves, roots, tree
 from services.kept_heads import KeptHeads
+from services.restorations import recorded, shared
 
 # A head is at most a minute behind: one is signed when the last is so old, looked at so often.
 _OLD = timedelta(seconds=40)
@@ -63,6 +64,12 @@ class TreeHeads:
         now = await tree(self._log.read)
         head = await self._head(now)
         self._wanted.set()
+        return head
+
+    async def kept(self) -> tuple[TreeHead, str]:
+        """As `current`; kept outside when this returns, unless `unpushed_since` says otherwise."""
+        head = await self.current()
+        await self._push()
         return head
 
     async def run(self) -> None:
@@ -113,6 +120,9 @@ class TreeHeads:
 
     async def _refuse_a_fork(self, now: Tree) -> None:
         known = self._known or await asyncio.to_thread(self._newest_kept, now)
+        if known and (known.epoch, known.size) > (now.epoch, now.size):
+            # Signed since, of what was stored since.
+            now = await tree(self._log.read)
         self.forked = not (known is None or await extends(self._log, now, known))
         if known and self.forked:
             raise Forked(known)
@@ -165,9 +175,14 @@ class TreeHeads:
 
 
 async def extends(log: EventLog, now: Tree, kept: TreeHead) -> bool:
-    """Whether the ledger holds what a head of it says, unless a restore was recorded since."""
-    if kept.epoch != now.epoch or kept.origin != origin_of(now.ledger_id):
-        return kept.epoch < now.epoch
+    """Whether the ledger holds what a head of it says, or a record of the restore by which that was lost."""
+    if kept.epoch > now.epoch or kept.origin != origin_of(now.ledger_id):
+        return False
+    if kept.epoch < now.epoch:
+        base = shared(await recorded(log.read), kept.epoch)
+        # An epoch that no record tells of was not begun by this service.
+        if base is None or kept.size > base:
+            return base is not None
     if kept.size > now.size:
         return False
     try:

@@ -47,11 +47,11 @@ def running_database(settings: Settings, owned: bool = False) -> Iterator[str]:
         migrate(server.url())
         yield server.url()
     finally:
-        if (started or owned) and not _others_are_connected(server.url()):
+        if (started or owned) and not others_are_connected(server.url()):
             server.stop()
 
 
-def _others_are_connected(url: str) -> bool:
+def others_are_connected(url: str) -> bool:
     """Whether somebody stays: what this process has just closed takes a moment to be gone on a busy machine."""
     deadline = monotonic() + _LEAVING
     try:

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from intake_api.access import Tokens
-from intake_api.command_line import mining, replay, views
+from intake_api.command_line import auditing, mining, replay, views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
 from intake_api.command_line.follower_child import following_beside
-from intake_api.one_write import OneWrite
+from intake_api.one_write import OneWrite, say_to_browsers
 from services.caller import ROLES, UNITS
 from services.migrations import migrate as migrate_database
 from services.settings import RUNNING_DATABASE, Settings
@@ -29,6 +29,7 @@ app.add_typer(policy, name="policy")
 parked = typer.Typer(no_args_is_help=True, help="Cases that the views set aside.")
 app.add_typer(parked, name="parked")
 views.register(app, parked)
+auditing.register(app)
 mining.register(app)
 app.command()(replay.replay)
 
@@ -51,6 +52,7 @@ def serve(
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             with running_database(settings, owned=True) as url:
+                auditing.refuse_a_fork(settings, url)
                 os.environ[RUNNING_DATABASE] = url
                 if demo:
                     _greet(settings, host, port, url)
@@ -73,6 +75,8 @@ def _serve(host: str, port: int, workers: int) -> None:
         workers=workers,
         loop="uvloop",
         http=OneWrite,
+        # Nothing here is a web socket.
+        ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -87,7 +91,9 @@ def create() -> object:
     """One worker's application."""
     from intake_api.app import create_app
 
-    return create_app(Settings.from_environment(), os.environ[RUNNING_DATABASE])
+    settings = Settings.from_environment()
+    say_to_browsers(settings.hsts)
+    return create_app(settings, os.environ[RUNNING_DATABASE])
 
 
 def _greet(settings: Settings, host: str, port: int, url: str) -> None:
@@ -146,6 +152,34 @@ def issue(
             raise typer.Exit(2)
         tokens = Tokens(Settings.from_environment().key("ANJUAN_TOKEN_KEY"))
         print(tokens.issue(role, region or ["*"], unit, subject, days))
+
+
+@token.command("revoke")
+def revoke(
+    said: Annotated[
+        str | None, typer.Argument(metavar="TOKEN", help="The token itself; - reads it from input.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Instead: whoever's tokens of until now, all of them.")] = None,
+) -> None:
+    """Make a token, or all that a subject has by now, count no longer: within a second, in every process."""
+    from intake_api.command_line.revoking import NoToken, revoke_subject, revoke_token
+
+    with explained():
+        if (said is None) == (subject is None):
+            console.print("[red]give either a token or --subject[/red]")
+            raise typer.Exit(2)
+        settings = Settings.from_environment()
+        with running_database(settings) as url:
+            if subject is not None:
+                revoke_subject(settings, url, subject)
+                print(f"The tokens that {subject} has had until now count no longer; new ones do.")
+                return
+            try:
+                whose = revoke_token(settings, url, sys.stdin.read() if said == "-" else str(said))
+            except NoToken:
+                console.print("[red]that is no token[/red]")
+                raise typer.Exit(2) from None
+        print(f"That token of {whose} counts no longer.")
 
 
 @policy.command("check")

@@ -13,7 +13,7 @@ import psycopg
 from services.event_log import statements as sql
 from services.event_log.arrays import bools, byteas, instants, int2s, int4s, int8s, register, texts, uuids
 from services.event_log.connections import TRANSIENT, connect, cut
-from services.event_log.exchange import BEGIN, COMMIT, ROLLBACK, Exchange
+from services.event_log.exchange import BEGIN, COMMIT, ROLLBACK, Exchange, Statement
 from services.event_log.merkle import Frontier, kept_frontier
 from services.event_log.plan import Found, Head, Plan, settle
 from services.event_log.proposal import (
@@ -181,14 +181,14 @@ class Appender:
         while True:
             try:
                 exchange = self._exchange or await self._open()
-                found, tree = await _look(exchange, proposals)
+                found, tree = await look(exchange, proposals)
                 if uncertain and await _is_stored(exchange, uncertain[0].records[0]):
                     await exchange.ask(ROLLBACK)
                     return self._succeeded(*uncertain)
                 plan = Plan(found, self._clock())
                 outcomes = settle(plan, proposals)
                 uncertain = (plan, outcomes) if plan.records else None
-                await _write(exchange, plan, tree)
+                await write(exchange, plan, tree)
                 return self._succeeded(plan, outcomes)
             except TRANSIENT:
                 await self._drop_connection()
@@ -224,7 +224,7 @@ class Appender:
                 await exchange.close()
 
 
-async def _look(exchange: Exchange, proposals: Sequence[Proposal]) -> tuple[Found, Frontier]:
+async def look(exchange: Exchange, proposals: Sequence[Proposal]) -> tuple[Found, Frontier]:
     """Lock the head, then read all that the batch's fate depends on: one round trip."""
     # A statement of its own: its snapshot is taken when the lock is held, so it sees the last batch whole.
     begun = list({fact.begun for proposal in proposals for fact in proposal.facts if fact.begun})
@@ -294,13 +294,13 @@ async def _is_stored(exchange: Exchange, record: Record) -> bool:
     return rows == [(record.header_hash,)]
 
 
-async def _write(exchange: Exchange, plan: Plan, tree: Frontier) -> None:
+async def write(exchange: Exchange, plan: Plan, tree: Frontier, *also: Statement) -> None:
     """Insert the batch, move the head, commit: one round trip."""
     if plan.records:
         tree.append(record.header_hash for record in plan.records)
         store = (sql.STORE, sql.STORE_AND_GROW, sql.STORE_AND_TURN, sql.STORE_TURN_AND_GROW)
         chosen = store[2 * bool(plan.cases.turned) + bool(tree.completed)]
-        await exchange.ask((chosen, _stored(plan, tree)), COMMIT)
+        await exchange.ask((chosen, _stored(plan, tree)), *also, COMMIT)
     else:
         await exchange.ask(ROLLBACK)
 

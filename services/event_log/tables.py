@@ -164,6 +164,17 @@ JOBS = Table(
     comment="Longer work: how far it has come, when it was last seen at work, and what came of it.",
 )
 
+REVOCATIONS = Table(
+    "revocations",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    Column("revoked_at", _INSTANT, nullable=False),
+    Column("expires_at", _INSTANT),
+    comment="Tokens, and subjects whose tokens of before, that count no longer.",
+)
+
 ACCESS_LOG = Table(
     "access_log",
     METADATA,

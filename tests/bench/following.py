@@ -26,8 +26,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LENGTH = 20
 _BACK = """
 TRUNCATE view_1.cases, view_1.words, view_1.complaints, view_1.duties, view_1.grades, view_1.counts, view_1.answers,
-    view_1.notices, parked_cases;
-UPDATE projection_checkpoints SET position = 0, done = 0, stream = NULL,
+    view_1.tallies, view_1.owed, view_1.notices, parked_cases;
+UPDATE projection_checkpoints SET position = 0, summed = 0, done = 0, stream = NULL,
     state = CASE generation WHEN 1 THEN 'live' ELSE 'empty' END;
 UPDATE projections SET live = 1, leader = NULL
 """

@@ -20,7 +20,7 @@ from tests.bench.measuring import Backends, Contender
 _PATIENCE = 900.0
 _POLLERS = 32
 _READERS = 2
-# No answer is kept for these: each asks from another microsecond on.
+# No answer is kept for these: each asks from another microsecond on, or at least as of another position long past.
 _QUESTIONS = {
     "list, newest": "/v1/cases?opened_from={from}",
     "list, one region's open by due": "/v1/cases?region=GD&status=open&sort=due_at&opened_from={from}",
@@ -30,7 +30,10 @@ _QUESTIONS = {
     "list, a word": f"/v1/cases?q={quote('渗水')}&opened_from={{from}}",
     "duties, overdue": "/v1/duties?state=overdue&due_before={from}",
     "breaches": "/v1/breaches?from={from}",
-    "summary by region": "/v1/summary?group_by=region",
+    **{
+        f"summary by {by}": f"/v1/summary?group_by={by}&min_position={{serial}}"
+        for by in ("region", "category", "project", "month", "city", "region,grade", "category,grade")
+    },
     "summary by month, from": "/v1/summary?group_by=region,month&opened_from={from}",
 }
 
@@ -139,5 +142,6 @@ _serial = count()
 
 
 def _new(path: str) -> str:
-    at = datetime.now(UTC) - timedelta(days=400, microseconds=next(_serial))
-    return path.replace("{from}", at.isoformat().replace("+00:00", "Z"))
+    number = next(_serial)
+    at = datetime.now(UTC) - timedelta(days=400, microseconds=number)
+    return path.replace("{from}", at.isoformat().replace("+00:00", "Z")).replace("{serial}", str(number))

@@ -45,6 +45,7 @@ class Judge:
         """Fails the test whose answer the document does not foresee."""
         await response.aread()
         request = response.request
+        assert "cache-control" in response.headers or request.method == "OPTIONS", "says nothing about being kept"
         found = self.operation(request.method, request.url.raw_path.decode().partition("?")[0])
         if response.status_code >= 400:
             self._is_problem(response)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from projections import filters
 from tests.contract.house import Caller, House, codes, opening
 from tests.contract.lists import ids
 
@@ -103,6 +104,28 @@ async def test_numbers_references_and_tags_are_found_whole_by_everybody(house: H
     for caller in (manager, house.caller("dashboard", region)):
         for word in ("HL-2026", number[:-1], "急"):
             assert await ids(caller, q=word) == []
+
+
+@pytest.mark.parametrize(
+    ("frequent", "few"), [(0, 2_000), (401, 2_000), (401, 0)], ids=["walked to", "gathered", "too many to gather"]
+)
+async def test_a_frequent_word_and_a_rare_one_are_found_alike(
+    house: House, monkeypatch: pytest.MonkeyPatch, frequent: int, few: int
+) -> None:
+    monkeypatch.setattr(filters, "_FREQUENT", frequent)
+    monkeypatch.setattr(filters, "_FEW", few)
+    region = await house.region()
+    manager = house.manager(region)
+    told = [await manager.case(region, title=f"电梯异响 {number}") for number in range(3)]
+    tagged = await manager.case(region, tags=["电梯"])
+    referred = await manager.case(region, external_ref="电梯")
+    await manager.case(region, title="渗水", tags=["外墙"])
+    expected = {case["case_id"] for case in (*told, tagged, referred)}
+    for sort in ("-opened_at", "due_at", "grade"):
+        assert set(await ids(manager, q="电梯", sort=sort)) == expected
+    assert set(await ids(manager, q="电梯异响")) == {case["case_id"] for case in told}
+    assert await ids(manager, q=told[1]["case_no"]) == [told[1]["case_id"]]
+    assert await ids(manager, q="扶梯") == []
 
 
 @pytest.mark.parametrize("word", ["", " ", "　", "水" * 201])

@@ -282,7 +282,7 @@ async def test_a_stream_ends_when_its_token_does(house: House, monkeypatch: pyte
     token = house.services.tokens.issue("agent", [region], "region", None, 0)
     agent = house.agent(region)
     agent.token = token
-    monkeypatch.setattr(access, "_LEEWAY", 2)
+    monkeypatch.setattr(access, "LEEWAY", 2)
     async with listening(house, agent) as heard:
         await heard.next()
         assert not heard.task.done()

@@ -19,7 +19,7 @@ from services.migrations import differences, is_current, migrate
 
 _GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
 # When the openings of the golden bodies happened.
-_HAPPENED = datetime(2026, 11, 23, 8, 5, 0, 123456, UTC)
+HAPPENED = datetime(2026, 11, 23, 8, 5, 0, 123456, UTC)
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ def old_url(cluster: EmbeddedPostgres) -> Iterator[str]:
     yield cluster.url(name)
 
 
-def _fill(url: str, recorded_at: datetime) -> list[Old]:
+def fill(url: str, recorded_at: datetime) -> list[Old]:
     """One case of each stage, with a note; each body is one that is stored somewhere for ever."""
     openings = ("received", "warned", "risk_identified")
     cases = [Old(uuid4(), f"GD-20261123-004{n}", name) for n, name in enumerate(openings)]
@@ -67,7 +67,7 @@ def _insert(
 
 
 async def test_cases_of_an_older_release_are_known_to_be_open(old_url: str) -> None:
-    cases = _fill(old_url, _HAPPENED + timedelta(hours=1))
+    cases = fill(old_url, HAPPENED + timedelta(hours=1))
     migrate(old_url)
     assert is_current(old_url)
     assert differences(old_url, DECLARED) == []
@@ -75,9 +75,9 @@ async def test_cases_of_an_older_release_are_known_to_be_open(old_url: str) -> N
         rows = connection.execute(
             "SELECT stream, case_no, project, category, opened_at, is_open FROM case_ids ORDER BY case_no"
         ).fetchall()
-    assert rows == [(case.stream, case.case_no, "GD-FS-001", "engineering", _HAPPENED, True) for case in cases]
+    assert rows == [(case.stream, case.case_no, "GD-FS-001", "engineering", HAPPENED, True) for case in cases]
     async with EventLog(old_url) as log:
-        similar = await _begin(log, Begun("GD-FS-001", "engineering", _HAPPENED + timedelta(days=2)))
+        similar = await _begin(log, Begun("GD-FS-001", "engineering", HAPPENED + timedelta(days=2)))
         assert {one.stream: one.case_no for one in similar} == {case.stream: case.case_no for case in cases}
         assert all(map(is_intact, await log.read.after(0)))
 
@@ -96,7 +96,7 @@ async def _begin(log: EventLog, begun: Begun) -> list[Similar]:
 
 
 def test_a_case_whose_clock_ran_ahead_is_opened_when_it_was_recorded(old_url: str) -> None:
-    _fill(old_url, _HAPPENED - timedelta(minutes=3))
+    fill(old_url, HAPPENED - timedelta(minutes=3))
     migrate(old_url)
     with psycopg.connect(old_url) as connection:
         early = connection.execute(
@@ -106,7 +106,7 @@ def test_a_case_whose_clock_ran_ahead_is_opened_when_it_was_recorded(old_url: st
 
 
 def test_a_migration_that_was_cut_off_is_finished_by_the_next(old_url: str) -> None:
-    _fill(old_url, _HAPPENED)
+    fill(old_url, HAPPENED)
     with psycopg.connect(old_url) as connection:
         connection.execute("ALTER TABLE case_ids ADD COLUMN project text, ADD COLUMN opened_at timestamptz")
         connection.execute("UPDATE case_ids SET case_no = case_no")
@@ -115,7 +115,7 @@ def test_a_migration_that_was_cut_off_is_finished_by_the_next(old_url: str) -> N
 
 
 def test_a_migration_gives_up_behind_a_reader_that_does_not_end(old_url: str) -> None:
-    _fill(old_url, _HAPPENED)
+    fill(old_url, HAPPENED)
     with psycopg.connect(old_url) as reader:
         reader.execute("SELECT count(*) FROM case_ids")
         with pytest.raises(Exception, match="lock timeout"):
@@ -137,7 +137,7 @@ def _tree(url: str) -> tuple[int, bytes, bytes, int]:
 
 async def test_the_tree_is_made_over_what_is_there_and_over_what_an_older_release_adds(old_url: str) -> None:
     for _ in range(45):
-        _fill(old_url, _HAPPENED + timedelta(hours=1))
+        fill(old_url, HAPPENED + timedelta(hours=1))
         with psycopg.connect(old_url) as connection:
             connection.execute("DELETE FROM case_ids")
     migrate(old_url)
@@ -145,10 +145,27 @@ async def test_the_tree_is_made_over_what_is_there_and_over_what_an_older_releas
     assert (size, peaks, kept) == (270, expected, 1)
     with psycopg.connect(old_url) as connection:
         for number in range(300):
-            _insert(connection, uuid4(), 1, "noted", b"{}", _HAPPENED + timedelta(hours=2, seconds=number))
+            _insert(connection, uuid4(), 1, "noted", b"{}", HAPPENED + timedelta(hours=2, seconds=number))
     async with EventLog(old_url) as log:
         now = await tree(log.read)
-        await _begin(log, Begun("GD-FS-001", "engineering", _HAPPENED))
+        await _begin(log, Begun("GD-FS-001", "engineering", HAPPENED))
     size, peaks, expected, kept = _tree(old_url)
     assert (size, peaks, kept) == (571, expected, 2)
     assert now.size == 570
+
+
+def test_views_of_the_release_before_stay_and_their_sums_are_made_anew(old_url: str) -> None:
+    fill(old_url, HAPPENED)
+    migrate(old_url, "0004")
+    with psycopg.connect(old_url) as connection:
+        connection.execute("UPDATE projection_checkpoints SET position = 6 WHERE generation = 1")
+        connection.execute("INSERT INTO view_1.answers VALUES ('second', '', 'GD', 60, 2)")
+        connection.execute("INSERT INTO view_1.words VALUES (gen_random_uuid(), '', '{}')")
+    migrate(old_url)
+    assert differences(old_url, DECLARED) == []
+    with psycopg.connect(old_url) as connection:
+        kept = connection.execute(
+            "SELECT position, summed, (SELECT count(*) FROM view_1.words) FROM projection_checkpoints"
+            " WHERE generation = 1"
+        ).fetchone()
+    assert kept == (6, 0, 1)

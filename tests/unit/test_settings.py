@@ -26,8 +26,13 @@ SOUND = {
     "ANJUAN_HEADS_URL": "https://witness.example/heads",
     "ANJUAN_FOLLOW": "inside",
     "ANJUAN_NOTICES": "off",
+    "ANJUAN_RATE": "600/minute",
+    "ANJUAN_OIDC_ISSUER": "https://sso.example/realms/a",
+    "ANJUAN_OIDC_ALGORITHMS": "ES256, RS256",
     "ANJUAN_ACCESS_KEPT": "180",
 }
+# What a setting cannot do without.
+NEEDED = {"ANJUAN_OIDC_ISSUER": {"ANJUAN_OIDC_AUDIENCE": "anjuan"}}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -36,7 +41,7 @@ def test_every_setting_can_come_from_a_file(setting: object, tmp_path: Path) -> 
     sound = SOUND.get(name, "7")
     file = tmp_path / "value"
     file.write_text(f"{sound}\n")
-    settings = Settings({f"{name}_FILE": str(file), name: "never read"})
+    settings = Settings({f"{name}_FILE": str(file), name: "never read", **NEEDED.get(name, {})})
     shown = {one.name: value for one, value in settings.shown()}
     assert shown[name] == ("given" if setting.secret else sound)  # type: ignore[attr-defined]
 
@@ -64,6 +69,12 @@ BAD = [
     ("ANJUAN_FOLLOW", "yes"),
     ("ANJUAN_DATABASE_URL", "mysql://user:hidden@host/data"),
     ("ANJUAN_HEADS_URL", "ftp://hidden"),
+    ("ANJUAN_RATE", "600"),
+    ("ANJUAN_RATE", "0/minute"),
+    ("ANJUAN_RATE", "-1/minute"),
+    ("ANJUAN_RATE", "600/week"),
+    ("ANJUAN_RATE", "many/second"),
+    ("ANJUAN_HSTS", "year"),
     ("ANJUAN_DATABASE_URL", "host=/tmp password=hidden"),
 ]
 
@@ -73,6 +84,42 @@ def test_a_value_that_cannot_be_used_is_named_and_not_shown(name: str, value: st
     with pytest.raises(BadSetting, match=name) as bad:
         Settings({name: value})
     assert value.strip() == "0" or value not in str(bad.value)
+
+
+ISSUER = {"ANJUAN_OIDC_ISSUER": "https://sso.example/realms/a", "ANJUAN_OIDC_AUDIENCE": "anjuan"}
+
+
+def test_an_issuer_s_tokens_are_signed_by_private_keys_unless_said_otherwise() -> None:
+    oidc = Settings(ISSUER).oidc
+    assert oidc is not None
+    assert (oidc.issuer, oidc.role_claim, oidc.regions_claim) == ("https://sso.example/realms/a", "role", "regions")
+    assert oidc.algorithms == {"RS256", "PS256", "ES256", "Ed25519", "EdDSA"}
+    assert Settings({}).oidc is None
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080/realms/a", "http://127.0.0.1:1", "http://[::1]:1/a"])
+def test_an_issuer_on_this_machine_needs_no_encryption(url: str) -> None:
+    assert Settings({**ISSUER, "ANJUAN_OIDC_ISSUER": url}).oidc
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ANJUAN_OIDC_ISSUER", "http://sso.example"),
+        ("ANJUAN_OIDC_ISSUER", "http://127.0.0.1.example"),
+        ("ANJUAN_OIDC_ISSUER", "https://"),
+        ("ANJUAN_OIDC_ISSUER", "https://["),
+        ("ANJUAN_OIDC_ISSUER", "file:///etc/passwd"),
+        ("ANJUAN_OIDC_AUDIENCE", ""),
+        ("ANJUAN_OIDC_ALGORITHMS", "none"),
+        ("ANJUAN_OIDC_ALGORITHMS", "RS256,HS256"),
+        ("ANJUAN_OIDC_ALGORITHMS", "rs256"),
+        ("ANJUAN_OIDC_ALGORITHMS", ","),
+    ],
+)
+def test_an_issuer_that_cannot_be_trusted_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=name):
+        Settings({**ISSUER, name: value})
 
 
 BAD_KEYS = ["secret", KEY[:-1], base64.b64encode(bytes(31)).decode(), base64.b64encode(bytes(33)).decode(), "密钥"]

@@ -115,7 +115,7 @@ def pour(plan: Plan, url: str, sealer: Sealer, processes: int = 2) -> None:
     with psycopg.connect(url) as connection:
         head = "UPDATE ledger_head SET position = %s, recorded_at = %s"
         connection.execute(head, [size, instant(plan.recorded[-1])])
-        if connection.execute("SELECT FROM pg_tables WHERE tablename = 'tree_nodes'").fetchone():
+        if connection.execute("SELECT FROM pg_tables WHERE tablename = 'tree_nodes'").fetchone() is not None:
             _plant(connection)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
