@@ -12,11 +12,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from intake_api.command_line.revoking import revoke_token
 from intake_api.looked import UNWATCHED, cases_in
 from intake_api.openapi import document
 from services.access_log import AccessLog, Noted, Wanted
 from services.event_log import EventLog, Unavailable
 from tests.contract.house import Caller, House, codes, open_house, opening
+from tests.contract.test_tokens_that_are_revoked import refused, revoked
 
 pytestmark = pytest.mark.anyio
 PHONE = "13987654321"
@@ -138,6 +140,15 @@ async def test_a_token_that_is_over_has_a_name_still_and_a_made_up_one_has_none(
         assert codes([answer]) == ["unauthenticated"]
     rows = await looks(house, subject=subject)
     assert [(row["status"], row["actor"]) for row in rows] == [(401, {"sub": subject, "role": None, "unit": None})]
+
+
+async def test_whose_token_is_revoked_and_goes_on_asking_is_named(house: House) -> None:
+    caller, subject = named(house, "agent", "GD")
+    assert (await caller.get("/v1/cases")).status_code == 200
+    await revoked(house, revoke_token, caller.token)
+    await refused(caller)
+    rows = await looks(house, subject=subject, outcome="refused")
+    assert rows and {(row["status"], row["actor"]["sub"]) for row in rows} == {(401, subject)}
 
 
 async def test_no_header_says_whose_address_it_is(house: House) -> None:
