@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.sse import EventSourceResponse
 from starlette.middleware.cors import CORSMiddleware
@@ -347,7 +348,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         looks.stop()
         await asyncio.gather(noting, return_exceptions=True)
-        await looks.flush()
+        if looks.waiting or looks.dropped:
+            structlog.get_logger().error("looks", lost=looks.waiting + looks.dropped)
         await services.views.close()
         stop_metrics()
 

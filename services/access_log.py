@@ -123,13 +123,18 @@ class AccessLog:
 
     async def run(self) -> None:
         """Store what is noted, until `stop`."""
+        stored = True
         while not self._ending:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE):
                     await self._full.wait()
-            if not await self.flush() and not self._ending:
+            stored = await self.flush()
+            if not stored and not self._ending:
                 # It came back at once, or waited for the database as long as a look may: no faster than this.
                 await asyncio.sleep(PAUSE)
+        # What was noted during the last flush; a database that is away is not waited for once more.
+        if stored:
+            await self.flush()
 
     def stop(self) -> None:
         """Let `run` end once it has stored what it is at; whoever cancelled it could not tell whether that stands."""

@@ -12,11 +12,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from intake_api.command_line.revoking import revoke_token
 from intake_api.looked import UNWATCHED, cases_in
 from intake_api.openapi import document
 from services.access_log import AccessLog, Noted, Wanted
 from services.event_log import EventLog, Unavailable
-from tests.contract.house import Caller, House, codes, opening
+from tests.contract.house import Caller, House, codes, open_house, opening
+from tests.contract.test_tokens_that_are_revoked import refused, revoked
 
 pytestmark = pytest.mark.anyio
 PHONE = "13987654321"
@@ -138,6 +140,15 @@ async def test_a_token_that_is_over_has_a_name_still_and_a_made_up_one_has_none(
         assert codes([answer]) == ["unauthenticated"]
     rows = await looks(house, subject=subject)
     assert [(row["status"], row["actor"]) for row in rows] == [(401, {"sub": subject, "role": None, "unit": None})]
+
+
+async def test_whose_token_is_revoked_and_goes_on_asking_is_named(house: House) -> None:
+    caller, subject = named(house, "agent", "GD")
+    assert (await caller.get("/v1/cases")).status_code == 200
+    await revoked(house, revoke_token, caller.token)
+    await refused(caller)
+    rows = await looks(house, subject=subject, outcome="refused")
+    assert rows and {(row["status"], row["actor"]["sub"]) for row in rows} == {(401, subject)}
 
 
 async def test_no_header_says_whose_address_it_is(house: House) -> None:
@@ -356,6 +367,16 @@ async def test_rows_are_stored_by_themselves_and_many_at_a_time(house: House, tm
             while log.waiting:  # noqa: ASYNC110 - the log tells nobody
                 await asyncio.sleep(0.05)
     assert len(await house.services.looked.log.find(Wanted([subject]), None, 5_000)) == 501
+
+
+async def test_what_was_noted_last_is_stored_at_the_end(database_url: str, tmp_path: Path) -> None:
+    async with open_house(database_url, tmp_path) as opened:
+        region = await opened.region()
+        assert (await opened.agent(region).get("/v1/cases")).status_code == 200
+        assert opened.services.looked.log.waiting >= 1
+    with psycopg.connect(database_url) as connection:
+        stored = connection.execute("SELECT operation FROM access_log").fetchall()
+    assert stored == [("list_cases",)]
 
 
 async def test_a_text_that_looks_like_a_case_is_none(house: House) -> None:
