@@ -151,16 +151,16 @@ class Reader:
                 head = await connection.execute(sql.READ_HEAD, binary=True)
                 rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
                 changes = await connection.execute(sql.DIRECTORY_AFTER, [after], binary=True)
-                # What is sent together is one transaction.
-                seen = {}
-                for regions, streams in sought.items():
-                    await connection.execute(sql.SEEING, [regions])
-                    seen[regions] = await connection.execute(sql.SEEN_OF, [list(streams)], binary=True)
+                # These last: they leave the transaction, which is all that is sent together, seeing less.
+                seen = {
+                    regions: await connection.execute(sql.SEEN_OF, [regions, list(streams)], binary=True)
+                    for regions, streams in sought.items()
+                }
                 return News(
                     await _one_head(head),
                     [Record(*row) for row in await rows.fetchall()],
                     [Record(*row) for row in await changes.fetchall()],
-                    {(regions, row[0]) for regions, found in seen.items() for row in await found.fetchall()},
+                    {(regions, stream) for regions, found in seen.items() for (stream,) in await found.fetchall()},
                 )
 
         return await self.look(ask)

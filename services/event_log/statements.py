@@ -137,7 +137,15 @@ ORDER BY e.stream, e.version
 
 # In the transaction from here on; a connection's own setting holds again behind it.
 SEEING = f"SELECT set_config('{SETTING}', %b, true)"
-SEEN_OF = "SELECT stream FROM events WHERE stream = ANY(%b::uuid[]) AND version = 1"
+# Of streams those whose first event is seen in some regions. LATERAL, and neither part pulled up, so that the regions
+# are set before the events are looked at; they stay so to the end of the transaction.
+SEEN_OF = f"""
+SELECT seen.stream FROM (SELECT set_config('{SETTING}', %b, true) AS regions OFFSET 0) AS told
+CROSS JOIN LATERAL (
+    SELECT e.stream FROM events AS e
+    WHERE told.regions IS NOT NULL AND e.stream = ANY(%b::uuid[]) AND e.version = 1 OFFSET 0
+) AS seen
+"""
 
 AT_PLACES = f"""
 SELECT {", ".join("e." + name for name in _COLUMNS.split(", "))}
