@@ -1,6 +1,8 @@
 """What the routes work with, joined once by `create_app`."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 
@@ -9,11 +11,14 @@ from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
-from intake_api.polled import Polled
+from intake_api.keyring import book_of, vault_of
+from intake_api.polled import PATIENCE, Polled, ProjectionBehind
 from intake_api.ready_cases import ReadyCases
 from intake_api.streams import Streams
+from intake_api.telemetry import LOST
 from projections.folding import Folder
 from projections.follower import Follower
+from projections.forgetting import complaints_of
 from projections.grams import Grams
 from projections.notices import Notices
 from projections.snapshot import Snapshots
@@ -25,6 +30,7 @@ from services.casebook import Casebook
 from services.checkpoints import HeadKey
 from services.desk import Desk
 from services.directory import Directory
+from services.erasures import Erasures, Named
 from services.event_log import EventLog, Head
 from services.gathering import Gathering
 from services.identifiers import parse_case_no, parse_uuid
@@ -33,7 +39,6 @@ from services.policies import PolicyBook
 from services.registrar import Registrar
 from services.settings import Settings
 from services.tree_heads import TreeHeads
-from services.vault import Vault
 
 
 class Services:
@@ -42,7 +47,7 @@ class Services:
     def __init__(self, settings: Settings, url: str) -> None:
         self.settings, self.url = settings, url
         self.log = EventLog(url, settings.queue)
-        self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
+        self.vault = vault_of(settings, self.log, LOST.inc)
         self.policies = PolicyBook(self.log)
         self.directory = Directory(self.log)
         self.cases = Casebook(self.log, self.policies, Gathering(self.log, self.directory))
@@ -53,7 +58,9 @@ class Services:
         self.views = Views(url, self.watch, self.directory)
         self.ready = ReadyCases(self.vault, self.directory)
         self.streams = Streams(self.views, self.watch)
-        self.polled = Polled(self.watch, self.directory, lambda: self.now())
+        self.polled = Polled(self.watch, self.directory, lambda: self.now(), lambda: self.vault.changes)
+        self.erasure_book = book_of(settings, self.log, self.vault)
+        self.erasures = Erasures(self.log, self.vault, self.cases, self.erasure_book, self.complaints_of)
         self.snapshots = Snapshots(url, self.directory)
         # Files under way in this process.
         self.exports = 0
@@ -74,6 +81,15 @@ class Services:
     def folder(self, kept: int) -> Folder:
         """What folds the ledger for the views, remembering so many cases."""
         return Folder(self.log, self.vault, self.policies, self.grams, self.cases.remembered, kept)
+
+    async def complaints_of(self, persons: Collection[UUID]) -> list[Named]:
+        """Every complaint that lies under these persons' keys; raises `ProjectionBehind` if that is not known yet."""
+        if not persons:
+            return []
+        if not await self.watch.reached((await self.log.read.head()).position, PATIENCE / 2):
+            raise ProjectionBehind
+        seen = await self.views.look(lambda view: [complaints_of(view, persons)])
+        return [Named(*row) for row in seen.rows[0]]
 
     def now(self) -> datetime:
         return datetime.now(UTC)

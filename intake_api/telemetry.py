@@ -22,6 +22,7 @@ POSITION = Gauge("anjuan_ledger_position", "Last position that this process appe
 LAG = Gauge("anjuan_views_lag_actions", "Actions that the views do not show yet")
 LAG_SECONDS = Gauge("anjuan_views_lag_seconds", "For how long the first of them has been waiting")
 PARKED = Gauge("anjuan_views_parked_cases", "Cases set aside because an action cannot be applied")
+LOST = Counter("anjuan_lost_keys_total", "Data keys that are gone though nobody was forgotten: texts nobody can read")
 LEADS = Gauge("anjuan_views_leading", "Whether a process moves the views, of this service or another")
 
 

@@ -1,6 +1,7 @@
 """Writing rows into a generation of the views, inside the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Table
@@ -73,6 +74,11 @@ class Writer:
         await self._connection.execute(f"TRUNCATE {self._view.answers.fullname}")
         await self._connection.execute(f"INSERT INTO {self._view.answers.fullname} {answering.sums(self._view)}")
 
+    async def forget_texts(self, cases: Sequence[UUID]) -> None:
+        """Let nothing of these cases' texts be found any more."""
+        if cases:
+            await self._connection.execute(clearing(self._view), [list(cases)])
+
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
         if notices:
@@ -93,6 +99,11 @@ class Writer:
         into = f"COPY {table.fullname} ({names}) FROM STDIN (FORMAT binary)"
         async with self._connection.cursor() as cursor, cursor.copy(into) as copy:
             await copy.write(HEADER + body + TRAILER)
+
+
+def clearing(view: View) -> str:
+    """The statement that takes away what some cases' texts are found by."""
+    return f"UPDATE {view.words.fullname} SET grams = '{{}}' WHERE case_id = ANY(%b::uuid[]) AND grams <> '{{}}'"
 
 
 def sums(view: View) -> str:

@@ -11,6 +11,7 @@ from services.events import (
     ACTIONS,
     Action,
     DutyMissed,
+    PersonErased,
     PolicyPublished,
     ProjectDescribed,
     RegionDescribed,
@@ -28,7 +29,7 @@ _KEPT_ENTRIES = 20_000
 def decoded_action(record: Record) -> Action:
     """The action in a record of a case's stream, texts sealed."""
     fact = decode(record.name, record.schema, record.body)
-    if isinstance(fact, RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed):
+    if isinstance(fact, RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed | PersonErased):
         raise UnknownEvent(f"{record.name} in the stream of a case")
     return fact
 

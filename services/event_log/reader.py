@@ -179,6 +179,11 @@ class Reader:
         """Those of the data keys that exist."""
         return [WrappedKey(*row) for row in await self.rows(sql.DATA_KEYS, [list(key_ids)])]
 
+    async def erased(self, key_ids: Sequence[UUID] | None = None) -> set[UUID]:
+        """The data keys that were destroyed for ever, all or of these."""
+        rows = await self.rows(*(sql.ERASED_KEYS, []) if key_ids is None else (sql.ERASED_OF, [list(key_ids)]))
+        return {row[0] for row in rows}
+
     async def case_by_number(self, case_no: str) -> UUID | None:
         """The case with that number, given as stored."""
         rows = await self.rows(sql.CASE_BY_NUMBER, [case_no])

@@ -85,7 +85,9 @@ def given(
     by_id = {key.key_id: key for key in keys}
     by_person = {key.person: key for key in keys if key.person}
     head = Head(position, recorded_at, 1)
-    found = Found(head, versions or {}, answers or {}, claims or {}, numbers or {}, by_id, by_person, similar or {})
+    found = Found(
+        head, versions or {}, answers or {}, claims or {}, numbers or {}, by_id, by_person, similar or {}, set()
+    )
     return Batch(found, now)
 
 
