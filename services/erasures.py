@@ -49,10 +49,13 @@ class Named(NamedTuple):
     person: UUID
 
 
+Result = Literal["erased", "already_erased", "nothing_to_erase"]
+
+
 class Erasure(NamedTuple):
     """What became of a request; `already_erased`: nothing was left, and nothing was stored."""
 
-    result: Literal["erased", "already_erased", "nothing_to_erase"]
+    result: Result
     erasure_id: UUID | None
     erased_at: datetime | None
     keys_destroyed: int

@@ -217,7 +217,7 @@ async def test_who_may_and_what_is_refused(house: House, admin: Caller) -> None:
     case = await complained(house, agent, home, phone)
     for role in ("agent", "manager", "dashboard", "auditor"):
         assert (await house.caller(role, home).post("/v1/erasures", of(case))).status_code == 403
-    refused = {
+    refused: dict[str, list[dict[str, Any]]] = {
         "unknown_case": [{"case_id": str(uuid4())}, {"case_id": "GD-20261123-9999"}],
         "unknown_complaint": [{"complaint_id": str(uuid4())}],
         "validation_failed": [{"reason": ""}, {"reason": None}, {"complaint_id": "x"}, {"more": 1}, {"texts": "yes"}],

@@ -48,6 +48,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "PUT /v1/projects/{region}-1": NOBODY_BUT_ADMIN,
     "POST /v1/policies": UNSOUND,
     "POST /v1/policies/impact": UNSOUND,
+    "POST /v1/erasures": UNSOUND,
     "GET /v1/jobs/{case}": NOBODY_S,
     "GET /v1/jobs/{case}/result": NOBODY_S,
     "POST /v1/audit/replay": AUDITOR,
@@ -78,7 +79,7 @@ async def test_each_role_may_what_the_table_says(house: House, endpoint: str) ->
         body = opening(region) if path == "/v1/cases" else body
         body = {"type": "noted", "text": "一"} if path.endswith("actions") else body
         body = [] if path.endswith("batch") else body
-        body = {} if "/policies" in path or path.endswith("replay") else body
+        body = {} if "/policies" in path or path.endswith(("replay", "erasures")) else body
         body = {"q": "外墙"} if path.endswith("search") else body
     if path == "/v1/stream":
         # What never ends is only begun.
