@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from intake_api.keyring import book_of, vault_of
+from intake_api.keyring import book_of, masters_of, vault_of
 from intake_api.logs import configure_logs
 from projections.decoding import told
 from projections.folding import Folder
@@ -46,7 +46,7 @@ _ENDING = 4.0
 async def follow(settings: Settings, url: str) -> None:
     """Lead whenever nobody else does, and tell what was missed; until it is cancelled."""
     log, watch = EventLog(url, settings.queue), Watch(url)
-    vault = vault_of(settings, log)
+    vault = vault_of(settings, log, masters_of(settings))
     book = book_of(settings, log, vault)
     folder = Folder(log, vault, PolicyBook(log), Grams(settings.key("ANJUAN_PHONE_KEY")), kept=_KEPT)
     follower = Follower(url, log, folder, watch.moved, ALONE)

@@ -13,14 +13,18 @@ from services.settings import Settings
 from services.vault import Vault
 
 
-def vault_of(settings: Settings, log: EventLog, count: Callable[[], None] = lambda: None) -> Vault:
+def masters_of(settings: Settings) -> MasterKeys:
+    """The master key, and those before it that are still given."""
+    return MasterKeys(settings.key("ANJUAN_MASTER_KEY"), settings.former_keys("ANJUAN_MASTER_KEY"))
+
+
+def vault_of(settings: Settings, log: EventLog, masters: MasterKeys, count: Callable[[], None] = lambda: None) -> Vault:
     """Under the configured keys; a lost key is told, by its id, and counted."""
 
     def lost(key_id: UUID) -> None:
         count()
         structlog.get_logger().error("key_lost", key_id=str(key_id))
 
-    masters = MasterKeys(settings.key("ANJUAN_MASTER_KEY"), settings.former_keys("ANJUAN_MASTER_KEY"))
     return Vault(masters, settings.key("ANJUAN_PHONE_KEY"), log.read.keys, log.read.erased, lost)
 
 
@@ -32,4 +36,4 @@ def book_of(settings: Settings, log: EventLog, vault: Vault) -> ErasureBook:
 async def forgotten_first(settings: Settings, url: str) -> None:
     """Destroy again in the database what the list names, before anybody looks into it."""
     async with EventLog(url) as log:
-        await book_of(settings, log, vault_of(settings, log)).refresh()
+        await book_of(settings, log, vault_of(settings, log, masters_of(settings))).refresh()

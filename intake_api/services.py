@@ -11,7 +11,7 @@ from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
-from intake_api.keyring import book_of, vault_of
+from intake_api.keyring import book_of, masters_of, vault_of
 from intake_api.polled import PATIENCE, Polled, ProjectionBehind
 from intake_api.ready_cases import ReadyCases
 from intake_api.streams import Streams
@@ -47,7 +47,8 @@ class Services:
     def __init__(self, settings: Settings, url: str) -> None:
         self.settings, self.url = settings, url
         self.log = EventLog(url, settings.queue)
-        self.vault = vault_of(settings, self.log, LOST.inc)
+        self.masters = masters_of(settings)
+        self.vault = vault_of(settings, self.log, self.masters, LOST.inc)
         self.policies = PolicyBook(self.log)
         self.directory = Directory(self.log)
         self.cases = Casebook(self.log, self.policies, Gathering(self.log, self.directory))

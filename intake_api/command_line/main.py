@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from intake_api.access import Tokens
-from intake_api.command_line import mining, replay, views
+from intake_api.command_line import keys, mining, replay, views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
 from intake_api.command_line.follower_child import following_beside
@@ -31,6 +31,8 @@ app.add_typer(parked, name="parked")
 views.register(app, parked)
 mining.register(app)
 app.command()(replay.replay)
+app.command()(keys.erase)
+app.add_typer(keys.keys, name="keys")
 
 
 @app.command()
