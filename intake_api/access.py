@@ -2,12 +2,14 @@
 
 import base64
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OKPKey
 
 from services.caller import ROLES, UNITS, Caller
@@ -29,18 +31,15 @@ class Forbidden(Exception):
 
 
 class Tokens:
-    """Issues and verifies tokens (JWT, RFC 7519; Ed25519, RFC 9864)."""
+    """Issues and verifies tokens (JWT, RFC 7519; Ed25519, RFC 9864).
 
-    def __init__(self, seed: bytes) -> None:
-        key = Ed25519PrivateKey.from_private_bytes(seed)
-        self._key = OKPKey.import_key(
-            {
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "d": _base64(seed),
-                "x": _base64(key.public_key().public_bytes_raw()),
-            }
-        )
+    What `former` keys signed counts until it expires; a token names its key (`kid`, RFC 7638), but proves it itself.
+    """
+
+    def __init__(self, seed: bytes, former: Sequence[bytes] = ()) -> None:
+        self._key = _jwk(seed)
+        self._keys = [self._key, *map(_jwk, former)]
+        self.kid = self._key.thumbprint()
         self._verified: dict[str, Caller] = {}
         self._registry = jwt.JWTClaimsRegistry(
             leeway=_LEEWAY,
@@ -61,7 +60,9 @@ class Tokens:
             "iat": now,
             "exp": now + days * _DAY,
         }
-        return jwt.encode({"alg": _ALGORITHM, "typ": "JWT"}, claims, self._key, algorithms=[_ALGORITHM])
+        return jwt.encode(
+            {"alg": _ALGORITHM, "typ": "JWT", "kid": self.kid}, claims, self._key, algorithms=[_ALGORITHM]
+        )
 
     def caller(self, authorization: str | None) -> Caller:
         """The caller that an ``Authorization`` header proves; raises `Unauthenticated`."""
@@ -89,11 +90,23 @@ class Tokens:
 
     def _verify(self, token: str) -> Caller:
         try:
-            claims = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
+            claims = self._signed(token)
             self._registry.validate(claims)
         except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             raise Unauthenticated from None
         return _caller(claims)
+
+    def _signed(self, token: str) -> dict[str, Any]:
+        """What one of the keys signed."""
+        for key in self._keys[:-1]:
+            with suppress(BadSignatureError):
+                return jwt.decode(token, key, algorithms=[_ALGORITHM]).claims
+        return jwt.decode(token, self._keys[-1], algorithms=[_ALGORITHM]).claims
+
+
+def _jwk(seed: bytes) -> OKPKey:
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "d": _base64(seed), "x": _base64(public)})
 
 
 def _caller(claims: dict[str, Any]) -> Caller:

@@ -70,7 +70,7 @@ class Services:
         )
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
-        self.tokens = Tokens(self.token_key)
+        self.tokens = Tokens(self.token_key, settings.former_keys("ANJUAN_TOKEN_KEY"))
         self.head_key = HeadKey(settings.key("ANJUAN_HEAD_KEY"))
         self.tree_heads = TreeHeads(self.log, self.head_key, settings.heads, settings.heads_url, lambda: self.now())
         self.jobs = Jobs(self.log, self.now)

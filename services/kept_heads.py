@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from services.checkpoints import TreeHead, opened
+from services.checkpoints import TreeHead, opened_by
 
 _LEAF = 32
 
@@ -30,20 +30,20 @@ class KeptHeads:
             for text, signature in zip(pieces[::2], pieces[1::2], strict=False):
                 yield f"{text}\n\n{signature}\n"
 
-    def newest(self, public: bytes) -> TreeHead | None:
-        """The last one that this key signed."""
+    def newest(self, *publics: bytes) -> TreeHead | None:
+        """The last one that one of these keys signed."""
         for file in sorted(self.folder.glob("heads-*.txt"), reverse=True):
             pieces = file.read_text(encoding="utf-8").split("\n\n")
             for text, signature in reversed([*zip(pieces[::2], pieces[1::2], strict=False)]):
-                if head := opened(f"{text}\n\n{signature}\n", public):
+                if head := opened_by(f"{text}\n\n{signature}\n", publics):
                     return head
         return None
 
-    def keep(self, head: TreeHead, note: str, public: bytes) -> None:
+    def keep(self, head: TreeHead, note: str, *publics: bytes) -> None:
         """Add a note, on disk when this returns, unless another process did."""
         day = f"{head.signed_at:%Y-%m-%d}"
         with self._locked():
-            newest = self.newest(public)
+            newest = self.newest(*publics)
             if newest is None or (newest.epoch, newest.size) < (head.epoch, head.size):
                 _append(self.folder / f"heads-{day}.txt", f"{note}\n".encode())
 

@@ -36,6 +36,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_NOTICES", "on", "record, beside keeping the views up to date, which duties were missed: on or off"),
     Setting("ANJUAN_CORS_ORIGINS", "", "origins, separated by commas, that browsers may call from"),
     Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
+    Setting(
+        "ANJUAN_TOKEN_KEY_OLD",
+        "",
+        "token keys before that one, separated by commas: their tokens count until expiry",
+        True,
+    ),
     Setting("ANJUAN_MASTER_KEY", "", "key that wraps the data keys: 32 bytes, base64", True),
     Setting(
         "ANJUAN_MASTER_KEY_OLD", "", "master keys before that one, separated by commas, while keys are rewrapped", True

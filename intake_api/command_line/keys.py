@@ -105,7 +105,7 @@ async def _surveyed(settings: Settings, url: str, lost: bool) -> tuple[Survey, l
     masters = dict.fromkeys([master, *former, *found.by_master])
     rows = [("master", one, _said(one, master, former, found.by_master.get(one, 0))) for one in masters]
     rows.append(("head", key_id(origin, services.head_key.public).hex(), "signs heads"))
-    rows.append(("token", _name(b"anjuan.token-key.1", settings.key("ANJUAN_TOKEN_KEY")), "signs tokens"))
+    rows.append(("token", services.tokens.kid[:8], "signs tokens"))
     rows.append(("phone", _name(b"anjuan.phone-key.1", settings.key("ANJUAN_PHONE_KEY")), "finds persons"))
     return found, rows
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from intake_api.access import Tokens
+from intake_api.access import Tokens, Unauthenticated
 from tests.contract.hearing import listening
 from tests.contract.house import EXPORTS, RESPONSE, Caller, House, codes, opening
 
@@ -316,3 +316,20 @@ async def test_an_action_says_whose_token_recorded_it(house: House) -> None:
     case = await caller.case(region)
     actions = (await caller.get(f"/v1/cases/{case['case_id']}/actions")).json()["items"]
     assert [action["actor"] for action in actions] == [{"sub": "总部/甲", "role": "manager", "unit": "group"}]
+
+
+def test_a_token_of_a_former_key_counts_until_it_expires_and_names_its_key() -> None:
+    first, second, third = (bytes([number]) * 32 for number in (1, 2, 3))
+    old = Tokens(first).issue("agent", ["GD"], "region", "a", 1)
+    now = Tokens(second, [third, first])
+    for token in (old, now.issue("agent", ["GD"], "region", "a", 1)):
+        assert now.caller(f"Bearer {token}").subject == "a"
+    header = json.loads(base64.urlsafe_b64decode(old.split(".")[0] + "=="))
+    assert header == {"alg": "Ed25519", "typ": "JWT", "kid": Tokens(first).kid}
+    assert Tokens(first).kid != now.kid
+    for tokens in (Tokens(second), Tokens(second, [third])):
+        with pytest.raises(Unauthenticated):
+            tokens.caller(f"Bearer {old}")
+    expired = _signed(first, _claims(exp=int(time.time()) - 3600))
+    with pytest.raises(Unauthenticated):
+        now.caller(f"Bearer {expired}")
