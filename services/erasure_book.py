@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 import structlog
 
-from services.erasure_list import ErasureList
+from services.erasure_list import ErasureList, listed_anywhere
 from services.event_log import EventLog, Unavailable
 from services.event_log.tree import tree
 from services.events import DestroyedKey, PersonErased, decode
@@ -46,6 +46,8 @@ class ErasureBook:
         self.version = 0
         """Of the stream, as far as it was read."""
         self.position = 0
+        # Whatever the database turns out to hold, and even before it answers; ids of keys are nobody else's.
+        vault.erase(listed_anywhere(folder))
 
     async def refresh(self) -> None:
         """Catch up with the ledger and the list; at first, and when the ledger was put back, enforce them anew."""
@@ -85,15 +87,9 @@ class ErasureBook:
         self._vault.erase(one.key_id for one in held)
         await self._keep(await self._kept(), held)
 
-    def load(self, ledger_id: UUID) -> None:
-        """Heed the list before the database is asked for anything."""
-        self._list = ErasureList(self._folder, ledger_id)
-        self._vault.erase(self._list.entries())
-
     async def _kept(self) -> ErasureList:
         if self._list is None:
-            self.load((await tree(self._log.read)).ledger_id)
-        assert self._list is not None
+            self._list = ErasureList(self._folder, (await tree(self._log.read)).ledger_id)
         return self._list
 
     async def _destroy(self, known: dict[UUID, DestroyedKey]) -> None:

@@ -57,6 +57,14 @@ class ErasureList:
             os.close(folder)
 
 
+def listed_anywhere(folder: Path) -> set[UUID]:
+    """The keys in all lists of a folder, whichever ledger's."""
+    found: set[UUID] = set()
+    for file in folder.glob("*-*-*-*-*"):
+        found.update(ErasureList(folder, UUID(file.name)).entries())
+    return found
+
+
 def _line(one: DestroyedKey) -> str:
     return f"{one.key_id} {one.case_id or '-'}\n"
 

@@ -11,6 +11,9 @@ import pytest
 from services.erasure_list import ErasureList
 from services.event_log import is_intact
 from services.event_log.tree import tree
+from services.events import DestroyedKey, Received
+from services.jobs import File, Progress
+from services.vault import key_of
 from tests.contract.house import RESPONSE, Caller, House, opening
 
 pytestmark = pytest.mark.anyio
@@ -272,19 +275,86 @@ async def test_a_restored_database_serves_nothing_of_them(house: House, admin: C
     home, phone = await house.region(), a_phone()
     agent = house.manager(home)
     case = await complained(house, agent, home, phone)
+    await agent.get(f"/v1/cases?region={home}")
     read = house.services.log.read
     keys = "SELECT key_id, person, wrapped FROM data_keys"
+    found_by = " UNION ALL ".join(f"SELECT grams FROM view_{n}.words WHERE case_id = %b::uuid" for n in (1, 2))
+    case_id = UUID(case["case_id"])
     before = {row[0]: row for row in await read.rows(keys, [])}
-    await admin.post("/v1/erasures", of(case))
+    grams = await read.rows(found_by, [case_id, case_id])
+    assert any(row[0] for row in grams)
+    await admin.post("/v1/erasures", of(case, texts=True))
+    await agent.get(f"/v1/cases?region={home}")
+    assert not any(row[0] for row in await read.rows(found_by, [case_id, case_id]))
     after = {row[0] for row in await read.rows(keys, [])}
     gone = [row for key_id, row in before.items() if key_id not in after]
-    assert len(gone) == 1
+    assert len(gone) == 2
     with psycopg.connect(house.services.url) as connection:
-        connection.execute("DELETE FROM erased_keys WHERE key_id = %s", [gone[0][0]])
-        connection.execute("INSERT INTO data_keys (key_id, person, wrapped) VALUES (%s, %s, %s)", gone[0])
+        for row in gone:
+            connection.execute("DELETE FROM erased_keys WHERE key_id = %s", [row[0]])
+            connection.execute("INSERT INTO data_keys (key_id, person, wrapped) VALUES (%s, %s, %s)", row)
+        for generation in (1, 2):
+            said = f"UPDATE view_{generation}.words SET grams = %s WHERE case_id = %s"
+            connection.execute(said, [grams[0][0], case_id])
     assert NAME not in (await agent.get(f"/v1/cases/{case['case_id']}/complaints")).text
     # Its next life begins with the list.
     house.services.erasure_book._enforced = False
     await house.services.erasure_book.refresh()
-    assert gone[0][0] not in {row[0] for row in await read.rows(keys, [])}
+    assert {row[0] for row in gone}.isdisjoint({row[0] for row in await read.rows(keys, [])})
+    assert not any(row[0] for row in await read.rows(found_by, [case_id, case_id]))
     assert (await agent.post("/v1/cases/search", {"phone": phone}, None)).json()["items"] == []
+
+
+async def test_a_list_that_grows_is_heeded_and_one_that_was_lost_is_written_anew(house: House, admin: Caller) -> None:
+    home = await house.region()
+    agent = house.manager(home)
+    case = await complained(house, agent, home, a_phone())
+    path = f"/v1/cases/{case['case_id']}/complaints"
+    tag = (await agent.get(path)).headers["etag"]
+    (key,) = await _persons_key(house, case)
+    ledger_id = (await tree(house.services.log.read)).ledger_id
+    kept = ErasureList(house.services.settings.erasures, ledger_id)
+    # As another process of a ledger that was put back since, or whoever brings the list along, would.
+    kept.add([DestroyedKey(key)])
+    await asyncio.sleep(1)
+    again = await agent.get(path, if_none_match=tag)
+    assert again.status_code == 200 and NAME not in again.text
+    assert await house.services.log.read.keys([key]) == []
+    other = await complained(house, agent, home, a_phone())
+    assert (await admin.post("/v1/erasures", of(other))).status_code == 201
+    listed = kept.entries().keys()
+    (house.services.settings.erasures / str(ledger_id)).unlink()
+    house.services.erasure_book._enforced = False
+    await house.services.erasure_book.refresh()
+    assert listed - kept.entries().keys() == {key}, "what no event names"
+
+
+async def _persons_key(house: House, case: dict[str, Any]) -> set[UUID]:
+    files = await house.services.cases.files(UUID(case["case_id"]))
+    said = [one.action for held in files.values() for one in held]
+    who = [one.complainant for one in said if isinstance(one, Received)]
+    return {key_of(one.phone) for one in who if one and one.phone}
+
+
+async def test_files_made_before_are_dropped_and_one_under_way_is_not_kept(house: House, admin: Caller) -> None:
+    home = await house.region()
+    case = await complained(house, house.manager(home), home, a_phone())
+    jobs, release = house.services.jobs, asyncio.Event()
+
+    async def at_once(_: Progress) -> bytes:
+        return b"sealed"
+
+    async def slow(_: Progress) -> bytes:
+        await release.wait()
+        return b"sealed"
+
+    file = File("text/plain", "a", "a")
+    plain = await jobs.start("a", "me", at_once)
+    made, under_way = await jobs.start("b", "me", at_once, file), await jobs.start("c", "me", slow, file)
+    for one in (plain, made):
+        assert (await jobs.settled(one, "me", 5)).state == "done"  # type: ignore[union-attr]
+    assert (await admin.post("/v1/erasures", of(case))).status_code == 201
+    release.set()
+    await asyncio.sleep(0.3)
+    assert [await jobs.look(one, "me") for one in (made, under_way)] == [None, None]
+    assert await jobs.look(plain, "me")
