@@ -9,6 +9,7 @@ from projections.case_view import encode
 from services.commands import ERASURE
 from services.desk import Answered
 from services.erasures import Erasure
+from services.event_log import Unavailable
 
 
 async def erase_person(call: Call) -> Reply:
@@ -19,10 +20,16 @@ async def erase_person(call: Call) -> Reply:
         raise Forbidden
     call.query(())
     raw, value, key = await read_write(call, caller)
-    if answer := await services.desk.replay(key):
-        return _reply(answer)
-    command = bodies.command(ERASURE, raw, value)
-    return _reply(await services.erasures.erase(command, caller, key, document))
+    try:
+        # Whatever became of an earlier try: no answer tells of an erasure that is not on the list.
+        await services.erasure_book.refresh()
+        if answer := await services.desk.replay(key):
+            return _reply(answer)
+        command = bodies.command(ERASURE, raw, value)
+        return _reply(await services.erasures.erase(command, caller, key, document))
+    except OSError as failure:
+        services.report(failure)
+        raise Unavailable("the list of erasures cannot be written") from failure
 
 
 def document(one: Erasure) -> bytes:

@@ -43,6 +43,7 @@ class ErasureBook:
         self._list: ErasureList | None = None
         self._size = -1
         self._enforced = False
+        self._turn = asyncio.Lock()
         self.version = 0
         """Of the stream, as far as it was read."""
         self.position = 0
@@ -51,16 +52,26 @@ class ErasureBook:
 
     async def refresh(self) -> None:
         """Catch up with the ledger and the list; at first, and when the ledger was put back, enforce them anew."""
+        async with self._turn:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         kept = await self._kept()
         version = (await self._log.read.rows(_VERSION, [STREAM]))[0][0]
         anew = not self._enforced or version < self.version
         if anew:
             self.version = 0
         if version > self.version:
+            before = self.version
             told = await self._read()
-            if anew:
-                await self._destroy({one.key_id: one for one in told})
-            await self._keep(kept, told)
+            try:
+                if anew:
+                    await self._destroy({one.key_id: one for one in told})
+                await self._keep(kept, told)
+            except BaseException:
+                # Not done until it is listed: the next look begins here again.
+                self.version = before
+                raise
         if anew or kept.size != self._size:
             size = kept.size
             entries = await asyncio.to_thread(kept.entries)

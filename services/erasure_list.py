@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from services.events import DestroyedKey
+from services.identifiers import parse_uuid
 
 
 class ErasureList:
@@ -61,7 +62,8 @@ def listed_anywhere(folder: Path) -> set[UUID]:
     """The keys in all lists of a folder, whichever ledger's."""
     found: set[UUID] = set()
     for file in folder.glob("*-*-*-*-*"):
-        found.update(ErasureList(folder, UUID(file.name)).entries())
+        if ledger_id := parse_uuid(file.name):
+            found.update(ErasureList(folder, ledger_id).entries())
     return found
 
 

@@ -336,6 +336,27 @@ async def _persons_key(house: House, case: dict[str, Any]) -> set[UUID]:
     return {key_of(one.phone) for one in who if one and one.phone}
 
 
+async def test_an_erasure_that_could_not_be_listed_is_listed_before_it_is_answered(
+    house: House, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = await house.region()
+    case = await complained(house, house.manager(home), home, a_phone())
+    (key,) = await _persons_key(house, case)
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ErasureList, "add", full)
+        for _ in range(2):
+            assert (await admin.post("/v1/erasures", of(case), "full")).status_code == 503
+        await asyncio.sleep(0.5)
+    ledger_id = (await tree(house.services.log.read)).ledger_id
+    again = await admin.post("/v1/erasures", of(case), "full")
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    assert key in ErasureList(house.services.settings.erasures, ledger_id).entries()
+
+
 async def test_files_made_before_are_dropped_and_one_under_way_is_not_kept(house: House, admin: Caller) -> None:
     home = await house.region()
     case = await complained(house, house.manager(home), home, a_phone())
