@@ -5,6 +5,7 @@ before an erasure serves nothing of that person, and a list that was lost is wri
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -20,6 +21,8 @@ from services.vault import Vault
 STREAM = uuid5(UUID("3f6f0f86-7b5c-5c61-9d0e-9f0d3a5f5c1e"), "erasures")
 # Seconds between two looks: what one process erases, all others show no more within a second.
 _LOOK = 0.4
+# And at least between two, however fast the ledger grows.
+_PAUSE = 0.1
 _VERSION = "SELECT coalesce(max(version), 0) FROM events WHERE stream = %b"
 _STILL_THERE = "SELECT key_id FROM data_keys WHERE key_id = ANY(%b::uuid[])"
 _DESTROY = """
@@ -84,13 +87,17 @@ class ErasureBook:
     async def run(self) -> None:
         """For ever: whoever is forgotten elsewhere is forgotten here."""
         while True:
+            growing = self._log.read.growing
             try:
                 await self.refresh()
             except Unavailable:
                 pass
             except OSError as fault:
                 structlog.get_logger().error("erasures", fault=type(fault).__name__)
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await growing.wait()
 
     async def listed(self, destroyed: Iterable[DestroyedKey]) -> None:
         """Keys that this process has destroyed: forgotten, and on the list when this returns."""
