@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -42,18 +43,21 @@ def _nothing(_: Grant) -> bool:
 
 
 class Tokens:
-    """Issues tokens (JWT, RFC 7519; Ed25519, RFC 9864), and verifies them and the issuer's."""
+    """Issues tokens (JWT, RFC 7519; Ed25519, RFC 9864), and verifies them and the issuer's.
 
-    def __init__(self, seed: bytes, revoked: Callable[[Grant], bool] = _nothing, issuer: Issuer | None = None) -> None:
-        key = Ed25519PrivateKey.from_private_bytes(seed)
-        self._key = OKPKey.import_key(
-            {
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "d": _base64(seed),
-                "x": _base64(key.public_key().public_bytes_raw()),
-            }
-        )
+    What `former` keys signed counts until it expires; a token names its key (`kid`, RFC 7638), but proves it itself.
+    """
+
+    def __init__(
+        self,
+        seed: bytes,
+        revoked: Callable[[Grant], bool] = _nothing,
+        issuer: Issuer | None = None,
+        former: Sequence[bytes] = (),
+    ) -> None:
+        self._key = _jwk(seed)
+        self._keys = [self._key, *map(_jwk, former)]
+        self.kid = self._key.thumbprint()
         self._revoked, self._issuer = revoked, issuer
         self._meant = Meant(_ISSUER)
         # By the whole header, and beside it what is asked only when something was withdrawn.
@@ -74,7 +78,9 @@ class Tokens:
             "iat": now,
             "exp": int(now) + days * _DAY,
         }
-        return jwt.encode({"alg": _ALGORITHM, "typ": "JWT"}, claims, self._key, algorithms=[_ALGORITHM])
+        return jwt.encode(
+            {"alg": _ALGORITHM, "typ": "JWT", "kid": self.kid}, claims, self._key, algorithms=[_ALGORITHM]
+        )
 
     def caller(self, authorization: str | None) -> Caller:
         """The caller that an ``Authorization`` header proves; raises `Unauthenticated`, or `KeyUnknown`: see there."""
@@ -124,13 +130,25 @@ class Tokens:
         if self._issuer and (said := claims_in(token)) and said.get("iss") == self._issuer.name:
             return self._issuer.proven(token)
         own = read(token, (_ALGORITHM,))
-        verify(own, self._key)
+        self._verify(own)
         try:
             self._meant.holds(own.claims)
         except Unauthenticated:
             # Signed by us: it is known who is refused.
             raise Unauthenticated(_subject(own.claims)) from None
         return caller_of(own.claims, Names()), own, ""
+
+    def _verify(self, said: Said) -> None:
+        """That one of the own keys signed it, the former ones included."""
+        for key in self._keys[:-1]:
+            with suppress(Unauthenticated):
+                return verify(said, key)
+        verify(said, self._keys[-1])
+
+
+def _jwk(seed: bytes) -> OKPKey:
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "d": _base64(seed), "x": _base64(public)})
 
 
 def _subject(claims: dict[str, Any]) -> str | None:

@@ -24,6 +24,7 @@ from intake_api import (
     cases,
     directory,
     duty_lists,
+    erasures,
     exports,
     jobs,
     labels,
@@ -70,6 +71,7 @@ _PAST = openapi.query(
 _AUDIT = (200, 401, 403, 422, 503)
 _POSITION = {"type": "integer", "minimum": 1}
 _PROOF = openapi.query(position=_POSITION, size=_POSITION, **{"from": _POSITION, "to": _POSITION})
+_KEYED = {"parameters": openapi.headers("Idempotency-Key")}
 _POST = {"parameters": openapi.headers("Idempotency-Key", "If-Match")}
 
 
@@ -211,6 +213,9 @@ def _routes(settings: Settings) -> list[LeanRoute]:
             "AskReplay",
             extra={"parameters": []},
         ),
+        _route(
+            "POST", "/v1/erasures", erasures.erase_person, "Erased", (200, 201, *_WRITE), "ErasePerson", extra=_KEYED
+        ),
         _route("GET", "/v1/jobs/{job_id}", jobs.get_job, "ShownJob", _READ),
         _job_result(),
         _lines("/v1/audit/events", audit.list_events),
@@ -314,6 +319,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with services.log:
         stop_metrics = serve_metrics(services.settings.host, services.settings.metrics_port)
         with contextlib.suppress(Unavailable):
+            # Before anything is served: what a restored backup has brought back is destroyed again.
+            await services.erasure_book.refresh()
             services.epoch = (await services.log.read.head()).epoch
             await services.directory.refresh()
             await services.policies.refresh()
@@ -330,6 +337,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             services.watch.run(),
             services.log.read.listen(),
             services.tree_heads.run(),
+            services.erasure_book.run(),
         ]
         if services.issuer:
             works.append(services.issuer.run())

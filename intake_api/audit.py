@@ -14,7 +14,7 @@ from intake_api.services import Services
 from projections.audit_lines import line
 from projections.case_view import encode
 from services.caller import Caller
-from services.checkpoints import key_id, origin_of
+from services.checkpoints import key_id, origin_of, written
 from services.event_log.ledger_range import Selection, begins_at
 from services.event_log.merkle import consistency, inclusion, leaf_hash
 from services.event_log.tree import Tree, leaves, roots, tree
@@ -78,18 +78,21 @@ async def get_proof(call: Call) -> Reply:
 
 
 async def list_keys(call: Call) -> Reply:
-    """The public keys that sign heads: `key` is the line that a verifier takes."""
+    """The public keys that sign heads, and those that did before: `key` is the line that a verifier takes."""
     services, _ = _auditor(call)
     call.query(())
-    key, origin = services.head_key, origin_of((await tree(services.log.read)).ledger_id)
-    item = {
-        "origin": origin,
-        "algorithm": "Ed25519",
-        "key_id": key_id(origin, key.public).hex(),
-        "public_key": key.public.hex(),
-        "key": key.written(origin),
-    }
-    return Reply(200, encode({"items": [item], "next_cursor": None}), [_NO_STORE])
+    origin = origin_of((await tree(services.log.read)).ledger_id)
+    items = [
+        {
+            "origin": origin,
+            "algorithm": "Ed25519",
+            "key_id": key_id(origin, public).hex(),
+            "public_key": public.hex(),
+            "key": written(origin, public),
+        }
+        for public in await services.tree_heads.publics()
+    ]
+    return Reply(200, encode({"items": items, "next_cursor": None}), [_NO_STORE])
 
 
 def _auditor(call: Call) -> tuple[Services, Caller]:

@@ -226,6 +226,8 @@ async def _job(call: Call, export: Export) -> Reply:
     services: Services = call.services
     caller: Caller = call.scope["caller"]
     kind = f"export of {export.subject.name}"
+    # What it opens it keeps: nobody who was forgotten by now.
+    await services.erasure_book.refresh()
     job_id = await services.jobs.start(kind, caller.subject, export.whole, export.file("xlsx", XLSX))
     return await jobs.settled(call, caller, job_id)
 

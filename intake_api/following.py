@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from intake_api.keyring import book_of, masters_of, vault_of
 from intake_api.logs import configure_logs
 from projections.decoding import told
 from projections.folding import Folder
@@ -34,7 +35,6 @@ from services.directory import Directory
 from services.event_log import EventLog
 from services.policies import PolicyBook
 from services.settings import RUNNING_DATABASE, Settings
-from services.vault import Vault
 
 # Folded cases that are remembered.
 _KEPT = 10_000
@@ -46,10 +46,11 @@ _ENDING = 4.0
 async def follow(settings: Settings, url: str) -> None:
     """Lead whenever nobody else does, and tell what was missed; until it is cancelled."""
     log, watch = EventLog(url, settings.queue), Watch(url)
-    vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), log.read.keys)
+    vault = vault_of(settings, log, masters_of(settings))
+    book = book_of(settings, log, vault)
     folder = Folder(log, vault, PolicyBook(log), Grams(settings.key("ANJUAN_PHONE_KEY")), kept=_KEPT)
     follower = Follower(url, log, folder, watch.moved, ALONE)
-    works = [log.read.listen(), watch.run(), follower.run()]
+    works = [log.read.listen(), watch.run(), follower.run(), book.run()]
     async with log, _telling(url, log, watch, follower) as notices:
         if settings.notices:
             works.append(notices.run())

@@ -19,6 +19,7 @@ from services.commands import (
     Channel,
     DescribeProject,
     DescribeRegion,
+    ErasePerson,
     OpenCase,
     SearchCases,
 )
@@ -748,6 +749,23 @@ class Replayed(Shown):
     tampered: list[Tampered]
 
 
+class ErasedCase(Shown):
+    """A case in which the person complained."""
+
+    case_id: str
+    case_no: str
+
+
+class Erased(Shown):
+    """Who is forgotten: how many keys were destroyed, and in which cases. 200: there was nothing left to destroy."""
+
+    result: Literal["erased", "already_erased", "nothing_to_erase"]
+    erasure_id: str | None
+    erased_at: Instant | None
+    keys_destroyed: int
+    cases: list[ErasedCase]
+
+
 class ShownJob(Shown):
     """How far longer work has come; `progress` in percent."""
 
@@ -978,6 +996,7 @@ SHOWN = (
     Impact,
     Replayed,
     ShownJob,
+    Erased,
     Labels,
     AuditEvent,
     AuditHead,
@@ -1098,6 +1117,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         Policy,
         AskImpact,
         AskReplay,
+        ErasePerson,
         SearchCases,
     )
     bodies = [(body, "validation") for body in said]

@@ -42,6 +42,7 @@ class Kept(NamedTuple):
     tag: str
     headers: list[tuple[bytes, bytes]]
     cases: tuple[UUID, ...]
+    changes: int = 0
 
 
 Make = Callable[[], Awaitable[Made]]
@@ -51,8 +52,11 @@ Question = tuple[object, ...]
 class Polled:
     """This process's answers, the ones asked for last."""
 
-    def __init__(self, watch: Watch, directory: Directory, clock: Callable[[], datetime]) -> None:
-        self._watch, self._directory, self._clock = watch, directory, clock
+    def __init__(
+        self, watch: Watch, directory: Directory, clock: Callable[[], datetime], changes: Callable[[], int] = lambda: 0
+    ) -> None:
+        """`changes` rises whenever what could be shown before may not be shown now."""
+        self._watch, self._directory, self._clock, self._changes = watch, directory, clock, changes
         self._kept: OrderedDict[Question, Kept] = OrderedDict()
         self._making: dict[Question, asyncio.Task[Kept]] = {}
         self._bytes = 0
@@ -67,7 +71,7 @@ class Polled:
     async def answer(self, asked: Question, make: Make) -> Kept:
         """The answer, its tag and headers."""
         kept = self._kept.get(asked)
-        if kept and self.holds(kept.made):
+        if kept and kept.changes == self._changes() and self.holds(kept.made):
             self._kept.move_to_end(asked)
             return kept
         task = self._making.get(asked)
@@ -79,13 +83,14 @@ class Polled:
 
     async def _make(self, asked: Question, make: Make) -> Kept:
         while True:
-            known = self._directory.position
+            known, changes = self._directory.position, self._changes()
             made = await make()
-            if self._directory.position == known:
+            if self._directory.position == known and self._changes() == changes:
                 break
-            # It was asked by where projects lay before: once more, now that the directory has caught up.
+            # It was asked by where projects lay before: once more, now that the directory has caught up; or somebody
+            # was forgotten meanwhile.
         headers = [(b"ledger-position", b"%d" % made.view.position)]
-        kept = Kept(made, entity_tag(made.body), headers, cases_in(made.body))
+        kept = Kept(made, entity_tag(made.body), headers, cases_in(made.body), changes)
         if old := self._kept.pop(asked, None):
             self._bytes -= len(old.made.body)
         self._kept[asked] = kept

@@ -86,6 +86,9 @@ CODES: Mapping[str, Code] = {
     "unknown_plan": Code(422, "本轮没有该处理方案", "No such plan was proposed in this cycle"),
     "unknown_lesson": Code(422, "案卷中没有该经验教训", "The case has no such lesson"),
     "unknown_complaint": Code(422, "案卷中没有该投诉", "The case has no such complaint"),
+    "reason_names_person": Code(
+        422, "理由不得包含该投诉人的姓名或电话", "The reason must not name who is to be forgotten"
+    ),
     "unknown_household": Code(422, "案卷中没有该户的投诉", "No complaint of that household in the case"),
     "unknown_parameter": Code(422, "未知的查询参数", "Unknown query parameter"),
     "invalid_parameter": Code(422, "查询参数的值无效", "The value of a query parameter is not valid"),

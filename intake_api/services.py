@@ -1,5 +1,6 @@
 """What the routes work with, joined once by `create_app`."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,13 +12,16 @@ from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.issuer import Issuer
+from intake_api.keyring import book_of, masters_of, vault_of
 from intake_api.looked import Looked
-from intake_api.polled import Polled
+from intake_api.polled import PATIENCE, Polled, ProjectionBehind
 from intake_api.rates import Rates
 from intake_api.ready_cases import ReadyCases
 from intake_api.streams import Streams
+from intake_api.telemetry import LOST
 from projections.folding import Folder
 from projections.follower import Follower
+from projections.forgetting import complaints_of
 from projections.grams import Grams
 from projections.notices import Notices
 from projections.snapshot import Snapshots
@@ -30,6 +34,7 @@ from services.casebook import Casebook
 from services.checkpoints import HeadKey
 from services.desk import Desk
 from services.directory import Directory
+from services.erasures import Erasures, Named
 from services.event_log import EventLog, Head
 from services.event_log.privileges import EVERYWHERE
 from services.event_log.seeing import see, seen
@@ -41,7 +46,6 @@ from services.registrar import Registrar
 from services.revocations import Revocations
 from services.settings import Settings
 from services.tree_heads import TreeHeads
-from services.vault import Vault
 
 
 class Services:
@@ -50,7 +54,8 @@ class Services:
     def __init__(self, settings: Settings, url: str) -> None:
         self.settings, self.url = settings, url
         self.log = EventLog(url, settings.queue)
-        self.vault = Vault(settings.key("ANJUAN_MASTER_KEY"), settings.key("ANJUAN_PHONE_KEY"), self.log.read.keys)
+        self.masters = masters_of(settings)
+        self.vault = vault_of(settings, self.log, self.masters, LOST.inc)
         self.policies = PolicyBook(self.log)
         self.directory = Directory(self.log)
         self.cases = Casebook(self.log, self.policies, Gathering(self.log, self.directory))
@@ -61,7 +66,9 @@ class Services:
         self.views = Views(url, self.watch, self.directory)
         self.ready = ReadyCases(self.vault, self.directory)
         self.streams = Streams(self.views, self.watch)
-        self.polled = Polled(self.watch, self.directory, lambda: self.now())
+        self.polled = Polled(self.watch, self.directory, lambda: self.now(), lambda: self.vault.changes)
+        self.erasure_book = book_of(settings, self.log, self.vault)
+        self.erasures = Erasures(self.log, self.vault, self.cases, self.erasure_book, self.complaints_of)
         self.snapshots = Snapshots(url, self.directory)
         # Files under way in this process.
         self.exports = 0
@@ -72,7 +79,8 @@ class Services:
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.revocations = Revocations(self.log, lambda: self.now(), self._revoked)
         self.issuer = Issuer(settings.oidc, self._withdrawn) if settings.oidc else None
-        self.tokens = Tokens(self.token_key, self.revocations.hit, self.issuer)
+        former = settings.former_keys("ANJUAN_TOKEN_KEY")
+        self.tokens = Tokens(self.token_key, self.revocations.hit, self.issuer, former)
         self.rates = Rates(*settings.rate) if settings.rate else None
         self.head_key = HeadKey(settings.key("ANJUAN_HEAD_KEY"))
         self.tree_heads = TreeHeads(self.log, self.head_key, settings.heads, settings.heads_url, lambda: self.now())
@@ -87,6 +95,15 @@ class Services:
     def folder(self, kept: int) -> Folder:
         """What folds the ledger for the views, remembering so many cases."""
         return Folder(self.log, self.vault, self.policies, self.grams, self.cases.remembered, kept)
+
+    async def complaints_of(self, persons: Collection[UUID]) -> list[Named]:
+        """Every complaint that lies under these persons' keys; raises `ProjectionBehind` if that is not known yet."""
+        if not persons:
+            return []
+        if not await self.watch.reached((await self.log.read.head()).position, PATIENCE / 2):
+            raise ProjectionBehind
+        seen = await self.views.look(lambda view: [complaints_of(view, persons)])
+        return [Named(*row) for row in seen.rows[0]]
 
     def now(self) -> datetime:
         return datetime.now(UTC)

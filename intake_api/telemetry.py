@@ -24,6 +24,7 @@ LAG_SECONDS = Gauge("anjuan_views_lag_seconds", "For how long the first of them 
 LOOKED_WAITING = Gauge("anjuan_access_rows_waiting", "Rows of who looked that are not stored yet")
 LOOKED_DROPPED = Gauge("anjuan_access_rows_dropped", "Rows of who looked that this process could never store")
 PARKED = Gauge("anjuan_views_parked_cases", "Cases set aside because an action cannot be applied")
+LOST = Counter("anjuan_lost_keys_total", "Data keys that are gone though nobody was forgotten: texts nobody can read")
 LEADS = Gauge("anjuan_views_leading", "Whether a process moves the views, of this service or another")
 
 

@@ -12,7 +12,7 @@ from projections.rows import Row
 from services.casebook import entry_of
 from services.docket import Entry
 from services.event_log import Record, Unavailable
-from services.events import ACTIONS, KINDS, DutyMissed, UnknownEvent, decode
+from services.events import ACTIONS, KINDS, DestroyedKey, DutyMissed, PersonErased, UnknownEvent, decode
 
 # Seconds of work after which others have a turn.
 TURN = 0.005
@@ -57,6 +57,13 @@ def noticed(record: Record) -> Row:
     said = decode(record.name, record.schema, record.body)
     assert isinstance(said, DutyMissed)
     return (said.notice_id, record.region, record.version, record.position, said.case_id)
+
+
+def destroyed_by(record: Record) -> tuple[DestroyedKey, ...]:
+    """The keys that an erasure destroyed."""
+    said = decode(record.name, record.schema, record.body)
+    assert isinstance(said, PersonErased)
+    return said.destroyed
 
 
 async def decoded(newer: Mapping[UUID, list[Record]]) -> tuple[dict[UUID, list[Entry]], list[Parked]]:

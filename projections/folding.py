@@ -10,12 +10,12 @@ from time import perf_counter
 from typing import NamedTuple
 from uuid import UUID
 
-from projections.decoding import TURN, Parked, by_stream, decoded, told
+from projections.decoding import TURN, Parked, by_stream, decoded, destroyed_by, told
 from projections.grams import Grams
 from projections.rows import CaseRows, FoundRows, Row, Sealed, rows_of, words
 from services.docket import Docket, Entry, Files, advanced, comes_last, fold, groups, linked_streams
 from services.event_log import EventLog, Record
-from services.events import ACTIONS
+from services.events import ACTIONS, PersonErased
 from services.policies import PolicyBook
 from services.vault import Vault
 
@@ -29,6 +29,8 @@ class Moved(NamedTuple):
     rows: Sequence[FoundRows]
     parked: Sequence[Parked]
     notices: Sequence[Row]
+    # Cases that are found by no text any more until they are written again.
+    forgotten: Sequence[UUID] = ()
 
 
 class Folder:
@@ -55,8 +57,9 @@ class Folder:
         self._found_by.clear()
 
     async def learn(self) -> None:
-        """Know every version of the policy that is published by now."""
+        """Know every version of the policy that is published by now, and who was forgotten."""
         await self._policies.refresh()
+        self._vault.erase(await self._log.read.erased())
 
     async def take(self, records: Sequence[Record], parked: Iterable[UUID] = ()) -> Moved:
         """Fold a batch that follows what was folded; what lies beyond its end is not seen. `parked` cases wait."""
@@ -64,13 +67,23 @@ class Folder:
         newer, notices = by_stream(records)
         if any(record.name not in ACTIONS for record in records):
             await self._policies.refresh()
+        forgotten = self._forgotten(records)
         here = self._folded_here(newer, waiting)
         entries, faulty = await decoded(
             {stream: held for stream, held in newer.items() if stream not in waiting and stream not in here}
         )
         dockets, unfit = await self._folded(entries, end)
         rows, unshown = await self._rows([*here.values(), *await self._before([*faulty, *unfit], dockets)])
-        return Moved(rows, [*faulty, *unfit, *unshown], notices)
+        return Moved(rows, [*faulty, *unfit, *unshown], notices, forgotten)
+
+    def _forgotten(self, records: Sequence[Record]) -> list[UUID]:
+        """Heed erasures: no text of theirs is opened again, and these cases' texts are to be found no more."""
+        destroyed = [key for record in records if record.name == PersonErased.name for key in destroyed_by(record)]
+        self._vault.erase(key.key_id for key in destroyed)
+        cases = [key.case_id for key in destroyed if key.case_id]
+        for case_id in cases:
+            self._found_by.pop(case_id, None)
+        return cases
 
     def _folded_here(self, newer: Mapping[UUID, Sequence[Record]], waiting: frozenset[UUID]) -> dict[UUID, Docket]:
         """Cases that whoever stored the last of these records has folded up to it already."""

@@ -206,6 +206,7 @@ async def together(
 ) -> None:
     """Write what a batch changed, in this transaction."""
     await _set_aside(connection, view, moved.parked, freed)
+    await writer.forget_texts(moved.forgotten)
     await writer.replace(moved.rows)
     await writer.note(moved.notices)
 
@@ -213,6 +214,7 @@ async def together(
 async def apart(connection: Connection, writer: Writer, view: View, moved: Moved, freed: Iterable[UUID] = ()) -> None:
     """The same case by case; one whose rows the database refuses is parked."""
     await _set_aside(connection, view, moved.parked, freed)
+    await writer.forget_texts(moved.forgotten)
     for one in moved.rows:
         try:
             async with connection.transaction():

@@ -173,6 +173,11 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
         group=("集团", "group"),
     ),
     "rebuild_state": _named(empty=("空", "empty"), building=("重建中", "building"), cancelled=("已取消", "cancelled")),
+    "erasure_result": _named(
+        erased=("已删除", "erased"),
+        already_erased=("此前已删除", "erased before"),
+        nothing_to_erase=("无个人信息", "nothing to erase"),
+    ),
     "job_state": _named(running=("进行中", "running"), done=("已完成", "done"), failed=("失败", "failed")),
     "basis": _named(opened=("立卷时间", "opened"), due=("履行时限", "due"), recorded=("录入时间", "recorded")),
     "look_outcome": _named(

@@ -1,6 +1,7 @@
 """Writing rows into a generation of the views, inside the caller's transaction."""
 
 from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Table
@@ -73,6 +74,11 @@ class Writer:
                 f"INSERT INTO {table.fullname} ({names}) SELECT {names} FROM ({due}) AS due ORDER BY {order}"
             )
 
+    async def forget_texts(self, cases: Sequence[UUID]) -> None:
+        """Let nothing of these cases' texts be found any more."""
+        if cases:
+            await self._connection.execute(clearing(self._view), [list(cases)])
+
     async def note(self, notices: Sequence[Row]) -> None:
         """Keep which duties' missing was told."""
         if notices:
@@ -104,6 +110,11 @@ def kept(view: View) -> list[tuple[Table, str]]:
         (view.answers, f"{every} {answering.sums()}"),
         (view.owed, f"{every} {owing.sums()}"),
     ]
+
+
+def clearing(view: View) -> str:
+    """The statement that takes away what some cases' texts are found by."""
+    return f"UPDATE {view.words.fullname} SET grams = '{{}}' WHERE case_id = ANY(%b::uuid[]) AND grams <> '{{}}'"
 
 
 def rows_by_table(rows: Sequence[FoundRows]) -> tuple[Iterable[Row], ...]:

@@ -105,7 +105,7 @@ class Upload:
             except VersionConflict:
                 await asyncio.sleep(uniform(0, _ASIDE))
             except KeysChanged as changed:
-                self._desk.vault.learn(changed.existing, changed.missing)
+                self._desk.vault.learn(changed.existing, changed.missing, changed.erased)
             except KeyTaken:
                 # Somebody stored an item of ours meanwhile: most likely we, before the answer was lost.
                 results |= await self._stored(waiting)

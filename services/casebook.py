@@ -12,6 +12,7 @@ from services.events import (
     Action,
     DutyMissed,
     LedgerRestored,
+    PersonErased,
     PolicyPublished,
     ProjectDescribed,
     RegionDescribed,
@@ -23,13 +24,14 @@ from services.policies import PolicyBook
 
 _KEPT = 20_000
 # Entries kept of cases that were asked for whole: who lost a race, or is late, asks again.
+_OF_NO_CASE = RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed | LedgerRestored | PersonErased
 _KEPT_ENTRIES = 20_000
 
 
 def decoded_action(record: Record) -> Action:
     """The action in a record of a case's stream, texts sealed."""
     fact = decode(record.name, record.schema, record.body)
-    if isinstance(fact, RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed | LedgerRestored):
+    if isinstance(fact, _OF_NO_CASE):
         raise UnknownEvent(f"{record.name} in the stream of a case")
     return fact
 

@@ -14,6 +14,7 @@ The key id is the beginning of SHA-256(name LF 01 public key). A public key is w
 """
 
 import base64
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -60,7 +61,7 @@ class HeadKey:
 
     def written(self, origin: str) -> str:
         """The public key in one line."""
-        return f"{origin}+{key_id(origin, self.public).hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
+        return written(origin, self.public)
 
 
 def _note(head: TreeHead, signature: bytes) -> str:
@@ -70,6 +71,16 @@ def _note(head: TreeHead, signature: bytes) -> str:
 def key_id(name: str, public: bytes) -> bytes:
     """Four bytes by which a signature says which key made it."""
     return sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
+
+
+def written(origin: str, public: bytes) -> str:
+    """A public key in one line."""
+    return f"{origin}+{key_id(origin, public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
+
+
+def opened_by(note: str, publics: Sequence[bytes]) -> TreeHead | None:
+    """The head of a note that one of these keys signed."""
+    return next((head for public in publics if (head := opened(note, public))), None)
 
 
 def opened(note: str, public: bytes) -> TreeHead | None:

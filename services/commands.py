@@ -572,7 +572,17 @@ class SearchCases(Body):
         return self
 
 
+class ErasePerson(Body):
+    """删除个人信息. Who made a complaint is forgotten, in all cases; `texts`: and what was said of it and its case."""
+
+    case_id: Label
+    complaint_id: Id
+    reason: Label
+    texts: bool = False
+
+
 SEARCH = TypeAdapter(SearchCases)
+ERASURE = TypeAdapter(ErasePerson)
 IMPACT = TypeAdapter(AskImpact)
 REPLAY = TypeAdapter(AskReplay)
 ACTION = TypeAdapter[AnyAction](ActionCommand)

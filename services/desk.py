@@ -178,7 +178,7 @@ class Desk:
                 try:
                     return await self._open(command, region, request, render)
                 except KeysChanged as changed:
-                    self.vault.learn(changed.existing, changed.missing)
+                    self.vault.learn(changed.existing, changed.missing, changed.erased)
                 except KeyTaken as taken:
                     return replayed(taken.stored, request.key)
                 except (Malformed, DuplicateReference):
@@ -203,7 +203,7 @@ class Desk:
                 fresh = True
                 await asyncio.sleep(uniform(0, _ASIDE))
             except KeysChanged as changed:
-                self.vault.learn(changed.existing, changed.missing)
+                self.vault.learn(changed.existing, changed.missing, changed.erased)
             except KeyTaken as taken:
                 return replayed(taken.stored, request.key)
             except (Refusal, Malformed, VersionMismatch, NotYours):

@@ -478,6 +478,33 @@ class LedgerRestored(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
         return None
 
 
+class DestroyedKey(Part, frozen=True):
+    """A data key that is gone for ever; `case_id`: the case whose own texts it sealed."""
+
+    key_id: UUID
+    case_id: UUID | None = None
+
+
+class PersonErased(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """删除个人信息 (house rule). Somebody is forgotten: these data keys were destroyed with this very event.
+
+    In a stream of its own; `case_id` and `complaint_id` are what was named. `reason` is sealed under a key of the
+    erasure's own, and names nobody.
+    """
+
+    name: ClassVar[str] = "person_erased"
+    schema: ClassVar[int] = 1
+
+    erasure_id: UUID
+    case_id: UUID
+    complaint_id: UUID
+    destroyed: tuple[DestroyedKey, ...]
+    reason: Text
+
+    def about(self) -> UUID | None:
+        return self.erasure_id
+
+
 Action = (
     RiskIdentified
     | Warned
@@ -502,7 +529,7 @@ Action = (
     | Noted
     | Corrected
 )
-Entry = RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed | LedgerRestored
+Entry = RegionDescribed | ProjectDescribed | PolicyPublished | DutyMissed | LedgerRestored | PersonErased
 Fact = Action | Entry
 
 # In the order in which actions of one instant are folded: the contract's table, openings first.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from services.checkpoints import TreeHead, opened
+from services.checkpoints import TreeHead, opened_by
 
 _LEAF = 32
 # A piece of one, left by a writer that was killed, may stand before a note without a line feed between.
@@ -32,19 +32,19 @@ class KeptHeads:
         for file in sorted(self.folder.glob("heads-*.txt")):
             yield from _NOTE.findall(file.read_text(encoding="utf-8", errors="replace"))
 
-    def newest(self, public: bytes) -> TreeHead | None:
-        """The last one that this key signed."""
+    def newest(self, *publics: bytes) -> TreeHead | None:
+        """The last one that one of these keys signed."""
         for file in sorted(self.folder.glob("heads-*.txt"), reverse=True):
             for note in reversed(_NOTE.findall(file.read_text(encoding="utf-8", errors="replace"))):
-                if head := opened(note, public):
+                if head := opened_by(note, publics):
                     return head
         return None
 
-    def keep(self, head: TreeHead, note: str, public: bytes) -> None:
+    def keep(self, head: TreeHead, note: str, *publics: bytes) -> None:
         """Add a note, on disk when this returns, unless another process did."""
         day = f"{head.signed_at:%Y-%m-%d}"
         with self._locked():
-            newest = self.newest(public)
+            newest = self.newest(*publics)
             if newest is None or (newest.epoch, newest.size) < (head.epoch, head.size):
                 _append(self.folder / f"heads-{day}.txt", f"{note}\n".encode())
 

@@ -96,7 +96,7 @@ class Registrar:
             except VersionConflict:
                 continue
             except KeysChanged as changed:
-                self._vault.learn(changed.existing, changed.missing)
+                self._vault.learn(changed.existing, changed.missing, changed.erased)
                 continue
             self._vault.confirm(seals)
             await self._directory.refresh()

@@ -46,7 +46,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_OIDC_UNIT_CLAIM", "unit", "their claim with the unit, if there is one; a.b likewise"),
     Setting("ANJUAN_OIDC_ALGORITHMS", "RS256,PS256,ES256,Ed25519,EdDSA", "algorithms that they may be signed by"),
     Setting("ANJUAN_TOKEN_KEY", "", "key that signs tokens: 32 bytes, base64 (Ed25519 seed)", True),
+    Setting(
+        "ANJUAN_TOKEN_KEY_OLD",
+        "",
+        "token keys before that one, separated by commas: their tokens count until expiry",
+        True,
+    ),
     Setting("ANJUAN_MASTER_KEY", "", "key that wraps the data keys: 32 bytes, base64", True),
+    Setting(
+        "ANJUAN_MASTER_KEY_OLD", "", "master keys before that one, separated by commas, while keys are rewrapped", True
+    ),
+    Setting(
+        "ANJUAN_ERASURES", "", "folder of the list of erased keys, outside the database; unset: ANJUAN_DATA/erasures"
+    ),
     Setting(
         "ANJUAN_HEADS", "", "folder where signed tree heads are kept outside the database; unset: ANJUAN_DATA/heads"
     ),
@@ -89,6 +101,7 @@ class Settings:
         if self.database_url and not self.database_url.startswith("postgresql://"):
             raise BadSetting("ANJUAN_DATABASE_URL does not begin with postgresql://")
         self.heads = Path(self._values["ANJUAN_HEADS"] or self.data / "heads").resolve()
+        self.erasures = Path(self._values["ANJUAN_ERASURES"] or self.data / "erasures").resolve()
         self.heads_url = self._values["ANJUAN_HEADS_URL"]
         if self.heads_url and not self.heads_url.startswith(("http://", "https://")):
             raise BadSetting("ANJUAN_HEADS_URL begins with neither http:// nor https://")
@@ -117,14 +130,11 @@ class Settings:
 
     def key(self, name: str) -> bytes:
         """The 32 bytes of a key, made under ANJUAN_DATA with mode 0600 if nobody gave it."""
-        text = self._values[name] or _kept_key(self.data / f"{name.removeprefix('ANJUAN_').lower()}")
-        try:
-            key = base64.b64decode(text, validate=True)
-        except ValueError:
-            key = b""
-        if len(key) != 32:
-            raise BadSetting(f"{name} is not 32 bytes in base64")
-        return key
+        return _key(name, self._values[name] or _kept_key(self.data / f"{name.removeprefix('ANJUAN_').lower()}"))
+
+    def former_keys(self, name: str) -> list[bytes]:
+        """The keys before that one (`…_OLD`), which still open what they closed."""
+        return [_key(f"{name}_OLD", text) for text in self._values[f"{name}_OLD"].replace(",", " ").split()]
 
     def shown(self) -> list[tuple[Setting, str]]:
         """Each setting with its value; secrets only as given or not."""
@@ -169,6 +179,16 @@ def is_private(url: str) -> bool:
     except ValueError:
         return False
     return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
+
+
+def _key(name: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise BadSetting(f"{name} is not 32 bytes in base64")
+    return key
 
 
 def _value(setting: Setting, environment: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import structlog
 
-from services.checkpoints import HeadKey, TreeHead, opened, origin_of
+from services.checkpoints import HeadKey, TreeHead, opened, opened_by, origin_of
 from services.event_log import EventLog, Unavailable
 from services.event_log.tree import BrokenTree, Tree, leaves, roots, tree
 from services.kept_heads import KeptHeads
@@ -33,6 +33,8 @@ ON CONFLICT (epoch, size) DO NOTHING
 _LATER = """
 SELECT note FROM tree_heads WHERE (epoch, size) > (%b, %b) ORDER BY epoch, size LIMIT 1000
 """
+_OWN_KEY = "INSERT INTO head_keys (public, since) VALUES (%b, %b) ON CONFLICT DO NOTHING"
+_KEYS = "SELECT public FROM head_keys ORDER BY since DESC"
 _LAST = "SELECT size, signed_at FROM tree_heads WHERE epoch = %b ORDER BY size DESC LIMIT 1"
 
 
@@ -53,6 +55,7 @@ class TreeHeads:
         self._log, self._key, self._folder, self._target, self._clock = log, key, folder, target, clock
         self._known: TreeHead | None = None
         self._pushed: TreeHead | None = None
+        self._publics: list[bytes] = []
         self._wanted = asyncio.Event()
         self.forked = False
         """Whether the ledger was found not to extend what was signed."""
@@ -71,6 +74,14 @@ class TreeHeads:
         head = await self.current()
         await self._push()
         return head
+
+    async def publics(self) -> list[bytes]:
+        """The keys that sign heads or ever did, the one of this process first."""
+        if not self._publics:
+            await self._log.read.do(_OWN_KEY, [self._key.public, self._clock()])
+        former = [bytes(row[0]) for row in await self._log.read.rows(_KEYS, [])]
+        self._publics = [self._key.public, *(one for one in former if one != self._key.public)]
+        return self._publics
 
     async def run(self) -> None:
         """Sign while the ledger grows, and keep copies outside; for ever. What it has seen last it signs at its end."""
@@ -119,7 +130,7 @@ class TreeHeads:
         return (head, rows[0][0]) if head and head.root == now.root else None
 
     async def _refuse_a_fork(self, now: Tree) -> None:
-        known = self._known or await asyncio.to_thread(self._newest_kept, now)
+        known = self._known or await asyncio.to_thread(self._newest_kept, now, await self.publics())
         if known and (known.epoch, known.size) > (now.epoch, now.size):
             # Signed since, of what was stored since.
             now = await tree(self._log.read)
@@ -128,8 +139,8 @@ class TreeHeads:
             raise Forked(known)
         self._known = known
 
-    def _newest_kept(self, now: Tree) -> TreeHead | None:
-        return KeptHeads(self._folder, now.ledger_id).newest(self._key.public) if self._folder else None
+    def _newest_kept(self, now: Tree, publics: list[bytes]) -> TreeHead | None:
+        return KeptHeads(self._folder, now.ledger_id).newest(*publics) if self._folder else None
 
     async def _push(self) -> None:
         """Bring outside what is not there yet."""
@@ -146,12 +157,13 @@ class TreeHeads:
             self.unpushed_since = None
 
     async def _keep(self, kept: KeptHeads) -> None:
-        newest = await asyncio.to_thread(kept.newest, self._key.public)
+        publics = await self.publics()
+        newest = await asyncio.to_thread(kept.newest, *publics)
         after = [newest.epoch, newest.size] if newest else [0, 0]
         for (note,) in await self._log.read.rows(_LATER, after):
-            if head := opened(note, self._key.public):
+            if head := opened_by(note, publics):
                 await self._keep_leaves(kept, head)
-                await asyncio.to_thread(kept.keep, head, note, self._key.public)
+                await asyncio.to_thread(kept.keep, head, note, *publics)
 
     async def _keep_leaves(self, kept: KeptHeads, head: TreeHead) -> None:
         begin = kept.leaf_count(head.epoch)

@@ -2,7 +2,8 @@
 
 Each person has a data key, wrapped by the master key. A person is a normalised telephone number, found again by its
 keyed hash; a complainant without one is that complaint; free texts belong to the complaint that they are about, else
-to the case. Destroying a data key erases what it sealed, wherever a copy lies, and leaves every proof whole.
+to the case. Destroying a data key erases what it sealed, wherever a copy lies, and leaves every proof whole. A key that
+was destroyed for somebody to be forgotten is never made again: what is said later of that subject has a key of its own.
 
 Sealed in a body: a token, ``1`` + base64(key id 16 | nonce 12 | ciphertext and tag), bound to stream, version and
 field path. In documents made from events (answers, kept answers, later the read tables) a token stands between two
@@ -14,9 +15,8 @@ import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -25,12 +25,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from services.event_log import WrappedKey
 from services.events import Complainant, ContactPerson, Fact, Opening, Person
 from services.identifiers import uuid7
+from services.master_keys import MasterKeys
 from services.personal import SealedField, fields_of, transform
 from services.telephones import masked_name, masked_phone, normalised_phone
 
-_WRAP = b"anjuan.data-key.1"
 _BOUND = b"anjuan.field.1"
-_FILE = b"anjuan.file.1"
+# Under it lie the ids of keys of a subject whose earlier key was destroyed.
+_AGAIN = UUID("6a1de9b0-5c5f-5a0b-8a53-5d3f0f0c5e11")
 _MARK = b"\xff"
 # In clear, but withheld from readers who see no names in accountability.
 _STAFF = b"staff|"
@@ -63,18 +64,24 @@ class _DataKey:
 
 
 class Vault:
-    """Seals and opens. `fetch` reads wrapped keys by id from the ledger."""
+    """Seals and opens. `fetch` reads wrapped keys by id from the ledger, `erased` those that were destroyed for ever.
+
+    `lost` is called once with each key that should be there: neither stored nor destroyed for anybody.
+    """
 
     def __init__(
         self,
-        master_key: bytes,
+        master_key: bytes | MasterKeys,
         phone_key: bytes,
         fetch: Callable[[Sequence[UUID]], Awaitable[list[WrappedKey]]],
+        erased: Callable[[Sequence[UUID]], Awaitable[Collection[UUID]]] | None = None,
+        lost: Callable[[UUID], None] = lambda _: None,
     ) -> None:
-        self._master = AESGCM(master_key)
-        self._generation = sha256(_WRAP + master_key).digest()[:4]
+        self._master = master_key if isinstance(master_key, MasterKeys) else MasterKeys(master_key)
         self._phone_key = phone_key
-        self._fetch = fetch
+        self._fetch, self._ask_erased, self._tell_lost = fetch, erased, lost
+        self._erased: set[bytes] = set()
+        self._lost: set[bytes] = set()
         self._keys: dict[bytes, _DataKey] = {}
         self._by_person: dict[bytes, bytes] = {}
         self._hashes: dict[str, bytes] = {}
@@ -88,7 +95,9 @@ class Vault:
         fields = fields_of(fact.__class__)
         if not fields:
             return fact, Seals((), ())
-        await self._know({owner.bytes for owner in (fact.about() or stream, stream) if owner not in fresh})
+        await self._know(
+            {self.key_of_subject(one).bytes for one in (fact.about() or stream, stream) if one not in fresh}
+        )
         used: dict[bytes, _DataKey] = {}
         place = _place(stream, version)
         shown_at = place.hex()
@@ -116,7 +125,7 @@ class Vault:
         if len(parts) == 1:
             return document
         recent = self._recent
-        await self._know([_key_id(mark) for mark in parts[1::2] if mark not in recent and mark[:6] != _STAFF])
+        await self._seek([_key_id(mark) for mark in parts[1::2] if mark not in recent and mark[:6] != _STAFF])
         parts[1::2] = [self._shown(mark, masked) for mark in parts[1::2]]
         return b"".join(parts)
 
@@ -131,7 +140,7 @@ class Vault:
             return token
 
         transform(fact, fields, collect)
-        await self._know({raw[:16] for raw in sealed})
+        await self._seek({raw[:16] for raw in sealed})
         place = _place(stream, version)
 
         def opened(token: str, field: SealedField, path: str, _owner: object) -> str:
@@ -147,14 +156,38 @@ class Vault:
             if key := self._keys.get(wrapped.key_id.bytes):
                 key.stored = True
 
-    def learn(self, existing: Iterable[WrappedKey], missing: Iterable[UUID]) -> None:
+    def learn(self, existing: Iterable[WrappedKey], missing: Iterable[UUID], erased: Iterable[UUID] = ()) -> None:
         """Another process was first with a key, or destroyed one: take its word."""
         self._recent.clear()
         self.changes += 1
+        self.erase(erased)
         for key_id in missing:
             self._keys.pop(key_id.bytes, None)
         for wrapped in existing:
             self._remember(wrapped)
+
+    def erase(self, key_ids: Iterable[UUID]) -> None:
+        """These keys were destroyed for ever: forget them and what they opened, even if a copy turns up again."""
+        new = {key_id.bytes for key_id in key_ids} - self._erased
+        if not new:
+            return
+        self._erased |= new
+        for key_id in new:
+            if key := self._keys.pop(key_id, None):
+                self._by_person.pop(key.wrapped.person or b"", None)
+        self._recent.clear()
+        self._hashes.clear()
+        self.changes += 1
+
+    def is_erased(self, key_id: UUID) -> bool:
+        """Whether a key was destroyed for ever, as far as this process knows."""
+        return key_id.bytes in self._erased
+
+    def key_of_subject(self, subject: UUID) -> UUID:
+        """The key under which texts of a case or a complaint are sealed now: its own, or the next one after that."""
+        while subject.bytes in self._erased:
+            subject = uuid5(_AGAIN, subject.hex)
+        return subject
 
     def person_hash(self, phone: str) -> bytes:
         """The keyed hash under which a telephone number's person is found (HMAC-SHA-256)."""
@@ -169,7 +202,7 @@ class Vault:
     async def texts(self, sealed: Sequence[tuple[str, UUID, int, str]]) -> list[str]:
         """The texts of tokens, each given with its stream, version and path; what cannot be opened is empty."""
         raw = [_raw(token.encode()) for token, *_ in sealed]
-        await self._know({one[:16] for one in raw})
+        await self._seek({one[:16] for one in raw})
         return [
             self._opened(one, _place(stream, version) + path.encode()) or ""
             for one, (_, stream, version, path) in zip(raw, sealed, strict=True)
@@ -177,24 +210,37 @@ class Vault:
 
     def seal_file(self, content: bytes, whose: bytes) -> bytes:
         """A file made of opened texts, closed again while it waits for whom it was made: no copy lies in clear."""
-        nonce = os.urandom(12)
-        return nonce + self._master.encrypt(nonce, content, _FILE + whose)
+        return self._master.seal_file(content, whose)
 
     def open_file(self, sealed: bytes, whose: bytes) -> bytes | None:
         """The file; None for anybody else, or under another master key."""
-        try:
-            return self._master.decrypt(sealed[:12], sealed[12:], _FILE + whose)
-        except InvalidTag:
-            return None
+        return self._master.open_file(sealed, whose)
 
-    async def _know(self, key_ids: Iterable[bytes]) -> None:
-        unknown = [UUID(bytes=key_id) for key_id in key_ids if key_id not in self._keys]
+    async def _know(self, key_ids: Iterable[bytes]) -> list[UUID]:
+        """Have these keys at hand if they exist; gives those that had to be asked for."""
+        unknown = [UUID(bytes=one) for one in key_ids if one not in self._keys and one not in self._erased]
         if unknown:
             for wrapped in await self._fetch(unknown):
                 self._remember(wrapped)
+        return unknown
+
+    async def _seek(self, key_ids: Collection[bytes]) -> None:
+        """As `_know`, for keys under which something was sealed: one that is not there was destroyed, or is lost."""
+        asked = await self._know(key_ids)
+        missing = {one.bytes for one in asked if one.bytes not in self._keys} - self._lost
+        if not missing or self._ask_erased is None:
+            return
+        self.erase(await self._ask_erased([UUID(bytes=one) for one in missing]))
+        # Stored meanwhile: what was asked about may have been on its way.
+        await self._know(missing)
+        for one in missing - self._erased - self._keys.keys():
+            self._lost.add(one)
+            self._tell_lost(UUID(bytes=one))
 
     def _remember(self, wrapped: WrappedKey) -> None:
-        secret = self._master.decrypt(wrapped.wrapped[5:17], wrapped.wrapped[17:], _WRAP + wrapped.key_id.bytes)
+        if wrapped.key_id.bytes in self._erased:
+            return
+        secret = self._master.unwrap(wrapped.key_id.bytes, wrapped.wrapped)
         self._keep(_DataKey(AESGCM(secret), wrapped, stored=True))
 
     def _keep(self, key: _DataKey) -> None:
@@ -209,6 +255,7 @@ class Vault:
         if isinstance(owner, (Complainant, ContactPerson, Person)) and owner.phone:
             return self._persons_key(self.person_hash(owner.phone))
         subject = stream if isinstance(owner, Opening) else fact.about() or stream
+        subject = self.key_of_subject(subject)
         return self._keys.get(subject.bytes) or self._made(subject, None)
 
     def _persons_key(self, person: bytes) -> _DataKey:
@@ -217,10 +264,8 @@ class Vault:
         return (self._keys.get(key_id) if key_id else None) or self._made(uuid7(), person)
 
     def _made(self, key_id: UUID, person: bytes | None) -> _DataKey:
-        secret, nonce = AESGCM.generate_key(256), os.urandom(12)
-        closed = self._master.encrypt(nonce, secret, _WRAP + key_id.bytes)
-        # One byte of format, four that tell which master key it was, so that a rotation can go step by step.
-        wrapped = WrappedKey(key_id, person, b"\x01" + self._generation + nonce + closed)
+        secret = AESGCM.generate_key(256)
+        wrapped = WrappedKey(key_id, person, self._master.wrap(key_id.bytes, secret))
         key = _DataKey(AESGCM(secret), wrapped, stored=False)
         self._keep(key)
         return key

@@ -1,11 +1,13 @@
 """Which database a command works on: the one that is configured, or the embedded server of the data folder."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic, sleep
 
 import psycopg
 
+from intake_api.keyring import forgotten_first
 from services.embedded_postgres import EmbeddedPostgres
 from services.migrations import is_current, migrate, require_roles
 from services.settings import Settings
@@ -39,6 +41,7 @@ def running_database(settings: Settings, owned: bool = False) -> Iterator[str]:
         if not is_current(settings.database_url):
             raise TablesBehind
         require_roles(settings.database_url)
+        asyncio.run(forgotten_first(settings, settings.database_url))
         yield settings.database_url
         return
     server = embedded(settings)
@@ -46,6 +49,7 @@ def running_database(settings: Settings, owned: bool = False) -> Iterator[str]:
     try:
         server.create_database("anjuan")
         migrate(server.url())
+        asyncio.run(forgotten_first(settings, server.url()))
         yield server.url()
     finally:
         if (started or owned) and not others_are_connected(server.url()):

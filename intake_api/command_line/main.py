@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from intake_api.access import Tokens
-from intake_api.command_line import auditing, mining, replay, views
+from intake_api.command_line import auditing, keys, mining, replay, views
 from intake_api.command_line.database import embedded, running_database
 from intake_api.command_line.explained import console, explained
 from intake_api.command_line.follower_child import following_beside
@@ -32,6 +32,8 @@ views.register(app, parked)
 auditing.register(app)
 mining.register(app)
 app.command()(replay.replay)
+app.command()(keys.erase)
+app.add_typer(keys.keys, name="keys")
 
 
 @app.command()

@@ -252,13 +252,15 @@ def _asked(proposals: Sequence[Proposal], begun: Sequence[Begun]) -> list[object
     facts = [fact for proposal in proposals for fact in proposal.facts]
     keys = [fact.key for fact in facts if fact.key]
     claims = [fact.claim for fact in facts if fact.claim]
-    used = {key for p in proposals for key in p.used_keys} | {k.key_id for p in proposals for k in p.new_keys}
+    new = {key.key_id for p in proposals for key in p.new_keys}
+    used = {key for p in proposals for key in (*p.used_keys, *p.destroyed_keys)} | new
     return [
         uuids(list({stream for proposal in proposals for stream in proposal.reads})),
         texts([key.subject for key in keys]),
         texts([key.key for key in keys]),
         uuids(list(used)),
         byteas(list({key.person for p in proposals for key in p.new_keys if key.person})),
+        uuids(list(new)),
         texts([claim.region for claim in claims]),
         texts([claim.reference for claim in claims]),
         texts(list({fact.region for fact in facts if fact.begun})),
@@ -270,7 +272,7 @@ def _asked(proposals: Sequence[Proposal], begun: Sequence[Begun]) -> list[object
 
 def _found(head: Head, rows: Sequence[tuple[Any, ...]], begun: Sequence[Begun]) -> Found:
     """The rows of `LOOK`: kind, id, number, two texts, two byte strings, status, position, instant."""
-    found = Found(head, {}, {}, {}, {}, {}, {}, {})
+    found = Found(head, {}, {}, {}, {}, {}, {}, {}, set())
     for kind, ident, number, one, other, first, second, status, position, instant in rows:
         if kind == sql.VERSION:
             found.versions[ident] = number
@@ -280,6 +282,8 @@ def _found(head: Head, rows: Sequence[tuple[Any, ...]], begun: Sequence[Begun]) 
             found.keys[ident] = key = WrappedKey(ident, second, first)
             if second:
                 found.persons[second] = key
+        elif kind == sql.ERASED:
+            found.erased.add(ident)
         elif kind == sql.CLAIM:
             found.claims[one, other] = ident
         elif kind == sql.NUMBER:
@@ -301,7 +305,9 @@ async def write(exchange: Exchange, plan: Plan, tree: Frontier, *also: Statement
         tree.append(record.header_hash for record in plan.records)
         store = (sql.STORE, sql.STORE_AND_GROW, sql.STORE_AND_TURN, sql.STORE_TURN_AND_GROW)
         chosen = store[2 * bool(plan.cases.turned) + bool(tree.completed)]
-        await exchange.ask((chosen, _stored(plan, tree)), *also, COMMIT)
+        # Before what is stored: who was forgotten may come again in the same batch, under a new key.
+        destroyed = [(sql.DESTROY, [uuids(plan.destroyed)] * 2)] if plan.destroyed else []
+        await exchange.ask(*destroyed, (chosen, _stored(plan, tree)), *also, COMMIT)
     else:
         await exchange.ask(ROLLBACK)
 

@@ -48,6 +48,7 @@ class Found(NamedTuple):
     keys: dict[UUID, WrappedKey]
     persons: dict[bytes, WrappedKey]
     similar: dict[Begun, list[Similar]]
+    erased: set[UUID]
 
 
 class Plan:
@@ -62,6 +63,7 @@ class Plan:
         self.answers: list[tuple[IdempotencyKey, StoredAnswer]] = []
         self.claims: list[Claim] = []
         self.new_keys: list[WrappedKey] = []
+        self.destroyed: list[UUID] = []
         self.cases = Cases(found.numbers, found.similar)
 
     def admit(self, proposal: Proposal) -> Appended:
@@ -103,8 +105,9 @@ class Plan:
         new = [key for key in proposal.new_keys if key.key_id not in keys]
         known = {key.key_id for key in new}
         missing = [key_id for key_id in proposal.used_keys if key_id not in keys and key_id not in known]
-        if strangers or missing:
-            raise KeysChanged(strangers, missing)
+        erased = [key.key_id for key in proposal.new_keys if key.key_id in self.found.erased]
+        if strangers or missing or erased:
+            raise KeysChanged(strangers, missing, erased)
         return new
 
     def _placed(self, proposal: Proposal) -> tuple[Appended, Trial | None]:
@@ -158,6 +161,18 @@ class Plan:
             found.keys[key.key_id] = key
             if key.person:
                 found.persons[key.person] = key
+        for key_id in proposal.destroyed_keys:
+            self._destroy(key_id)
+
+    def _destroy(self, key_id: UUID) -> None:
+        """For this batch too: what comes behind finds it gone, and if it came with the batch, it is not stored."""
+        found = self.found
+        self.destroyed.append(key_id)
+        self.new_keys = [key for key in self.new_keys if key.key_id != key_id]
+        found.erased.add(key_id)
+        gone = found.keys.pop(key_id, None)
+        if gone and gone.person:
+            found.persons.pop(gone.person, None)
 
 
 def _refuse_nonsense(proposal: Proposal) -> None:

@@ -63,7 +63,10 @@ RULES: dict[str, Rule] = {
     "external_references": Rule(_ADDS, "SELECT", "", BY_REGION),
     "case_numbers": Rule(_KEEPS, "", ""),
     "case_ids": Rule(_KEEPS, "SELECT", ""),
-    "data_keys": Rule(_ADDS, "SELECT", "SELECT"),
+    # Destroyed for whoever is forgotten, wrapped anew under another master key.
+    "data_keys": Rule("SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"),
+    "erased_keys": Rule(_ADDS, "SELECT", "SELECT"),
+    "head_keys": Rule(_ADDS, "SELECT", ""),
     "revocations": Rule(_KEEPS, "SELECT", ""),
     "access_log": Rule("SELECT, INSERT, DELETE", "SELECT", ""),
     "jobs": Rule("SELECT, INSERT, UPDATE, DELETE", "SELECT", ""),

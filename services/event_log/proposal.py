@@ -98,6 +98,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
     `reads` maps each stream that was read, written to or not, to the version that was seen (0: it was empty); any
     newer event in one of them makes the proposal lose, and so does one idempotency key or reference that is taken.
+    `destroyed_keys` are gone for ever with it: nothing behind it can be sealed under one of them.
     """
 
     actor: str
@@ -105,6 +106,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     facts: Sequence[Fact]
     new_keys: Sequence[WrappedKey] = ()
     used_keys: Sequence[UUID] = ()
+    destroyed_keys: Sequence[UUID] = ()
 
 
 class Appended(NamedTuple):
@@ -143,11 +145,14 @@ class ClaimTaken(Rejected):
 
 
 class KeysChanged(Rejected):
-    """A person got a key elsewhere meanwhile (`existing`), or a key used here is gone (`missing`)."""
+    """A person got a key elsewhere meanwhile (`existing`), or a key used here is gone (`missing`).
 
-    def __init__(self, existing: Sequence[WrappedKey], missing: Sequence[UUID]) -> None:
+    `erased`: was destroyed for ever, and cannot be made again.
+    """
+
+    def __init__(self, existing: Sequence[WrappedKey], missing: Sequence[UUID], erased: Sequence[UUID] = ()) -> None:
         super().__init__("person keys changed")
-        self.existing, self.missing = existing, missing
+        self.existing, self.missing, self.erased = existing, missing, erased
 
 
 class Overloaded(Exception):

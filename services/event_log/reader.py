@@ -46,6 +46,7 @@ class Reader:
         # readers still fail. Here whoever needs a connection makes it, and knows at once.
         self._idle: list[Connection] = []
         self._beside: Reader | None = None
+        self._of_the_views: Reader | None = None
         self._permits = asyncio.Semaphore(size)
         self._moved = asyncio.Event()
 
@@ -53,14 +54,21 @@ class Reader:
         """Close what is idle."""
         while self._idle:
             await self._idle.pop().close()
-        if self._beside:
-            await self._beside.close()
+        for other in (self._beside, self._of_the_views):
+            if other:
+                await other.close()
 
     @property
     def beside(self) -> "Reader":
         """What lies beside the ledger, to be changed too: nothing that only reads may change a row."""
         self._beside = self._beside or Reader(self._url, 2, Role.APPENDER)
         return self._beside
+
+    @property
+    def of_the_views(self) -> "Reader":
+        """What the follower may do: keep the views."""
+        self._of_the_views = self._of_the_views or Reader(self._url, 1, Role.FOLLOWER)
+        return self._of_the_views
 
     @property
     def growing(self) -> asyncio.Event:
@@ -217,6 +225,11 @@ class Reader:
     async def keys(self, key_ids: Sequence[UUID]) -> list[WrappedKey]:
         """Those of the data keys that exist."""
         return [WrappedKey(*row) for row in await self.rows(sql.DATA_KEYS, [list(key_ids)])]
+
+    async def erased(self, key_ids: Sequence[UUID] | None = None) -> set[UUID]:
+        """The data keys that were destroyed for ever, all or of these."""
+        rows = await self.rows(*(sql.ERASED_KEYS, []) if key_ids is None else (sql.ERASED_OF, [list(key_ids)]))
+        return {row[0] for row in rows}
 
     async def case_by_number(self, case_no: str) -> UUID | None:
         """The case with that number, given as stored."""

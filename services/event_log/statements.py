@@ -12,7 +12,7 @@ IS_WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_r
 
 # Everything that a batch's fate depends on, in one statement: rows of one shape, told apart by the first column.
 # LATERAL … LIMIT 1 keeps each probe a walk down one index, whatever the planner thinks of an array's length.
-VERSION, ANSWER, DATA_KEY, CLAIM, NUMBER, SIMILAR = range(6)
+VERSION, ANSWER, DATA_KEY, CLAIM, NUMBER, SIMILAR, ERASED = range(7)
 
 LOOK = f"""
 SELECT {VERSION}, asked.stream, last.version, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::int2, NULL::int8,
@@ -35,6 +35,10 @@ UNION ALL
 SELECT {DATA_KEY}, d.key_id, NULL, NULL, NULL, d.wrapped, d.person, NULL, NULL, NULL
 FROM unnest(%b::bytea[]) AS asked (person)
 CROSS JOIN LATERAL (SELECT * FROM data_keys AS k WHERE k.person = asked.person LIMIT 1) AS d
+UNION ALL
+SELECT {ERASED}, e.key_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM unnest(%b::uuid[]) AS asked (key_id)
+CROSS JOIN LATERAL (SELECT * FROM erased_keys AS k WHERE k.key_id = asked.key_id LIMIT 1) AS e
 UNION ALL
 SELECT {CLAIM}, c.stream, NULL, c.region, c.reference, NULL, NULL, NULL, NULL, NULL
 FROM unnest(%b::text[], %b::text[]) AS asked (region, reference)
@@ -71,6 +75,17 @@ WHERE reference = ANY(%b::text[]) AND (%b OR region = ANY(%b::text[]))
 """
 
 DATA_KEYS = "SELECT key_id, person, wrapped FROM data_keys WHERE key_id = ANY(%b::uuid[])"
+
+# Files that were made lie sealed, but not under the keys that are gone.
+DESTROY = """
+WITH gone AS (DELETE FROM data_keys WHERE key_id = ANY(%b::uuid[]) RETURNING key_id),
+    files AS (DELETE FROM jobs WHERE file_name IS NOT NULL AND EXISTS (SELECT FROM gone))
+INSERT INTO erased_keys (key_id) SELECT * FROM unnest(%b::uuid[]) ON CONFLICT DO NOTHING
+"""
+
+ERASED_KEYS = "SELECT key_id FROM erased_keys"
+
+ERASED_OF = "SELECT key_id FROM erased_keys WHERE key_id = ANY(%b::uuid[])"
 
 IS_STORED = "SELECT header_hash FROM events WHERE position = %b"
 

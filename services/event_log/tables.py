@@ -147,6 +147,21 @@ DATA_KEYS = Table(
     comment="Keys of persons, complaints and cases, wrapped by the master key. Destroying one erases what it sealed.",
 )
 
+ERASED_KEYS = Table(
+    "erased_keys",
+    METADATA,
+    Column("key_id", Uuid, primary_key=True),
+    comment="Data keys that were destroyed for somebody to be forgotten; none is ever made again.",
+)
+
+HEAD_KEYS = Table(
+    "head_keys",
+    METADATA,
+    Column("public", LargeBinary, primary_key=True),
+    Column("since", _INSTANT, nullable=False),
+    comment="Public keys that signed heads of the tree, those replaced since included.",
+)
+
 JOBS = Table(
     "jobs",
     METADATA,

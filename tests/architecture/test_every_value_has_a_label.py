@@ -14,7 +14,7 @@ from intake_api.app import create_app
 from projections import findings, replay_run
 from projections.labels import LABELS
 from projections.replay import BASES
-from services import caller, commands, events
+from services import caller, commands, erasures, events
 from services.access_log import OUTCOMES
 from services.case import LEVELS
 from services.permit import FUNCTIONS
@@ -40,6 +40,7 @@ EXPECTED: dict[str, Sequence[str]] = {
     "link_kind": [*get_args(commands.Link.model_fields["kind"].annotation), "merged_from"],
     "emergency_function": FUNCTIONS,
     "closure_criterion": get_args(policy.ClosureCriterion.model_fields["criterion"].annotation),
+    "erasure_result": get_args(erasures.Result),
     "office": get_args(policy.Office),
     "role": caller.ROLES,
     "unit": caller.UNITS,

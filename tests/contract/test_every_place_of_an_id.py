@@ -225,6 +225,11 @@ def _searching(field: str, _: Scene, written: str) -> Request:
     return Request("POST", "/v1/cases/search", {"q": "渗水", field: written})
 
 
+def _erasing(field: str, scene: Scene, written: str) -> Request:
+    ids = {"case_id": scene.mine.ids["case"], "complaint_id": scene.mine.ids["complaint"], field: written}
+    return Request("POST", "/v1/erasures", {**ids, "reason": "本人申请"})
+
+
 def _replaying(field: str, _: Scene, written: str) -> Request:
     return Request("POST", "/v1/audit/replay", {field: written})
 
@@ -349,6 +354,13 @@ TABLE: dict[Place, Row] = {
     **{
         Place("POST /v1/audit/replay", f"body:AskReplay/{name}"): Row(name, partial(_replaying, name), False, may=())
         for name in ("region", "project")
+    },
+    Place("POST /v1/erasures", "header:Idempotency-Key"): Row(
+        "key", lambda _, written: Request("POST", "/v1/erasures", {}, {"idempotency-key": written}), False, may=()
+    ),
+    **{
+        Place("POST /v1/erasures", f"body:ErasePerson/{name}"): Row(thing, partial(_erasing, name), False, may=())
+        for name, thing in (("case_id", "case"), ("complaint_id", "complaint"))
     },
     Place("GET /v1/audit/events", "query:region"): Row("region", _asked("/v1/audit/events", "region"), False, may=()),
     **{

@@ -126,6 +126,8 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
     assert codes([await auditor.post("/v1/audit/replay", {"region": region}, None)]) == [200]
     for asked in ("events", "head", "proof?position=1", "keys", "access"):
         assert codes([await auditor.get(f"/v1/audit/{asked}")]) == [200]
+    erasure = {"case_id": case["case_id"], "complaint_id": case["complaints"][0]["complaint_id"], "reason": "本人申请"}
+    assert codes([await admin.post("/v1/erasures", erasure) for _ in range(2)]) == [201, 200]
     for asked in ("/v1/regions", "/v1/projects", f"/v1/regions/{region}", f"/v1/projects/{region}-1"):
         assert codes([await admin.get(asked)]) == [200]
     assert codes([await admin.get("/v1/projections")]) == [200]

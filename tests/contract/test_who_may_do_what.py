@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from intake_api.access import Tokens
+from intake_api.access import Tokens, Unauthenticated
 from tests.contract.hearing import listening
 from tests.contract.house import EXPORTS, RESPONSE, Caller, House, codes, opening
 
@@ -48,6 +48,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "PUT /v1/projects/{region}-1": NOBODY_BUT_ADMIN,
     "POST /v1/policies": UNSOUND,
     "POST /v1/policies/impact": UNSOUND,
+    "POST /v1/erasures": UNSOUND,
     "GET /v1/jobs/{case}": NOBODY_S,
     "GET /v1/jobs/{case}/result": NOBODY_S,
     "POST /v1/audit/replay": AUDITOR,
@@ -79,7 +80,7 @@ async def test_each_role_may_what_the_table_says(house: House, endpoint: str) ->
         body = opening(region) if path == "/v1/cases" else body
         body = {"type": "noted", "text": "一"} if path.endswith("actions") else body
         body = [] if path.endswith("batch") else body
-        body = {} if "/policies" in path or path.endswith("replay") else body
+        body = {} if "/policies" in path or path.endswith(("replay", "erasures")) else body
         body = {"q": "外墙"} if path.endswith("search") else body
     if path == "/v1/stream":
         # What never ends is only begun.
@@ -323,3 +324,20 @@ async def test_an_action_says_whose_token_recorded_it(house: House) -> None:
     case = await caller.case(region)
     actions = (await caller.get(f"/v1/cases/{case['case_id']}/actions")).json()["items"]
     assert [action["actor"] for action in actions] == [{"sub": "总部/甲", "role": "manager", "unit": "group"}]
+
+
+def test_a_token_of_a_former_key_counts_until_it_expires_and_names_its_key() -> None:
+    first, second, third = (bytes([number]) * 32 for number in (1, 2, 3))
+    old = Tokens(first).issue("agent", ["GD"], "region", "a", 1)
+    now = Tokens(second, former=[third, first])
+    for token in (old, now.issue("agent", ["GD"], "region", "a", 1)):
+        assert now.caller(f"Bearer {token}").subject == "a"
+    header = json.loads(base64.urlsafe_b64decode(old.split(".")[0] + "=="))
+    assert header == {"alg": "Ed25519", "typ": "JWT", "kid": Tokens(first).kid}
+    assert Tokens(first).kid != now.kid
+    for tokens in (Tokens(second), Tokens(second, former=[third])):
+        with pytest.raises(Unauthenticated):
+            tokens.caller(f"Bearer {old}")
+    expired = _signed(first, _claims(exp=int(time.time()) - 3600))
+    with pytest.raises(Unauthenticated):
+        now.caller(f"Bearer {expired}")

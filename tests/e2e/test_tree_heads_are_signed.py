@@ -163,3 +163,26 @@ async def test_the_newest_head_reaches_a_witness_that_was_away(cluster: Embedded
             assert signer.unpushed_since is None
             received = [opened(note, _KEY.public) for note in again.notes]
             assert received == [head]
+
+
+async def test_another_key_goes_on_where_the_former_one_stopped(cluster: EmbeddedPostgres, tmp_path: Path) -> None:
+    later = HeadKey(bytes(range(1, 33)))
+    with fresh_database(cluster) as url:
+        async with _signing(url, tmp_path) as (log, former):
+            await _append(log, 600)
+            await former.current()
+            await former._push()
+            successor = TreeHeads(log, later, tmp_path, "", lambda: datetime.now(UTC))
+            await _append(log, 2)
+            assert await successor.publics() == [later.public, _KEY.public]
+            head, note = await successor.current()
+            assert opened(note, later.public) == head
+            await successor._push()
+            kept = KeptHeads(tmp_path, (await tree(log.read)).ledger_id)
+            assert [opened(one, _KEY.public) is not None for one in kept.notes()] == [True, False]
+            assert kept.newest(later.public, _KEY.public) == head
+            # What the former key signed binds the new one.
+            _damage(url, "changed")
+            another = TreeHeads(log, HeadKey(bytes(range(2, 34))), tmp_path, "", lambda: datetime.now(UTC))
+            with pytest.raises(Forked):
+                await another.current()

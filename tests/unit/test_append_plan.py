@@ -85,7 +85,9 @@ def given(
     by_id = {key.key_id: key for key in keys}
     by_person = {key.person: key for key in keys if key.person}
     head = Head(position, recorded_at, 1)
-    found = Found(head, versions or {}, answers or {}, claims or {}, numbers or {}, by_id, by_person, similar or {})
+    found = Found(
+        head, versions or {}, answers or {}, claims or {}, numbers or {}, by_id, by_person, similar or {}, set()
+    )
     return Batch(found, now)
 
 
@@ -349,6 +351,37 @@ def test_of_two_keys_for_one_person_in_a_batch_the_first_stays() -> None:
 def test_keys_that_belong_to_no_person_never_meet() -> None:
     one, two = WrappedKey(OTHER_KEY, None, b"one"), WrappedKey(PERSON_KEY, None, b"two")
     assert given().when(with_keys(A, [one]), with_keys(B, [two])).then(Appended, Appended).plan.new_keys == [one, two]
+
+
+def forgetting(stream: UUID, *destroyed: UUID) -> Proposal:
+    return Proposal("agent/north/li", {stream: 0}, [Fact(stream, "gone", 1, "north", b"{}")], destroyed_keys=destroyed)
+
+
+def test_who_is_behind_an_erasure_in_the_batch_finds_the_key_gone() -> None:
+    theirs, anew = (WrappedKey(key, b"person", str(key).encode()) for key in (PERSON_KEY, OTHER_KEY))
+    batch = given(keys=[theirs]).when(
+        with_keys(A, used=[PERSON_KEY]),
+        forgetting(B, PERSON_KEY),
+        with_keys(C, used=[PERSON_KEY]),
+        with_keys(D, [anew], [OTHER_KEY]),
+        with_keys(C, [theirs]),
+    )
+    batch.then(Appended, Appended, KeysChanged, Appended, KeysChanged)
+    assert (batch.plan.destroyed, batch.plan.new_keys) == ([PERSON_KEY], [anew])
+    missed, again = batch.outcomes[2], batch.outcomes[4]
+    assert isinstance(missed, KeysChanged) and isinstance(again, KeysChanged)
+    assert (missed.missing, again.erased) == ([PERSON_KEY], [PERSON_KEY])
+
+
+def test_a_key_that_came_with_the_batch_is_not_stored_once_it_is_destroyed() -> None:
+    ours = WrappedKey(PERSON_KEY, b"person", b"wrapped")
+    batch = given().when(with_keys(A, [ours], [PERSON_KEY]), forgetting(B, PERSON_KEY)).then(Appended, Appended)
+    assert (batch.plan.destroyed, batch.plan.new_keys) == ([PERSON_KEY], [])
+
+
+def test_an_erasure_that_loses_destroys_nothing() -> None:
+    batch = given(versions={B: 3}, keys=[WrappedKey(PERSON_KEY, b"person", b"wrapped")])
+    assert batch.when(forgetting(B, PERSON_KEY)).then(VersionConflict).plan.destroyed == []
 
 
 def test_a_new_case_is_told_of_those_that_were_found_and_of_those_begun_just_before() -> None:

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from cryptography.exceptions import InvalidTag
 
 from services.event_log import WrappedKey
 from services.events import (
@@ -24,6 +23,7 @@ from services.events import (
     decode,
     encode,
 )
+from services.master_keys import UnknownMaster
 from services.vault import Seals, Vault, marked, marked_fact
 from tests.steps import ACTION_ID, NOON, complaint_id
 
@@ -195,7 +195,7 @@ async def test_another_master_key_opens_nothing() -> None:
     kept = Kept()
     stored = await sealed(kept)
     stranger = vault(kept, os.urandom(32))
-    with pytest.raises(InvalidTag):
+    with pytest.raises(UnknownMaster):
         await stranger.plain(stored, STREAM, 1)
 
 

@@ -1,0 +1,39 @@
+"""The vault as the settings have it, and who was forgotten, for every process of the service."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from projections.forgetting import clear_texts
+from services.erasure_book import ErasureBook
+from services.event_log import EventLog
+from services.master_keys import MasterKeys
+from services.settings import Settings
+from services.vault import Vault
+
+
+def masters_of(settings: Settings) -> MasterKeys:
+    """The master key, and those before it that are still given."""
+    return MasterKeys(settings.key("ANJUAN_MASTER_KEY"), settings.former_keys("ANJUAN_MASTER_KEY"))
+
+
+def vault_of(settings: Settings, log: EventLog, masters: MasterKeys, count: Callable[[], None] = lambda: None) -> Vault:
+    """Under the configured keys; a lost key is told, by its id, and counted."""
+
+    def lost(key_id: UUID) -> None:
+        count()
+        structlog.get_logger().error("key_lost", key_id=str(key_id))
+
+    return Vault(masters, settings.key("ANJUAN_PHONE_KEY"), log.read.keys, log.read.erased, lost)
+
+
+def book_of(settings: Settings, log: EventLog, vault: Vault) -> ErasureBook:
+    """With the list in the configured folder."""
+    return ErasureBook(log, vault, settings.erasures, lambda cases: clear_texts(log.read, cases))
+
+
+async def forgotten_first(settings: Settings, url: str) -> None:
+    """Destroy again in the database what the list names, before anybody looks into it."""
+    async with EventLog(url) as log:
+        await book_of(settings, log, vault_of(settings, log, masters_of(settings))).refresh()
