@@ -85,7 +85,7 @@ class Tokens:
         if self.left(known) < 0:
             self._verified.pop(header, None)
             self._proofs.pop(header, None)
-            raise Unauthenticated
+            raise Unauthenticated(known.subject)
         return known
 
     def left(self, caller: Caller) -> float:
@@ -112,7 +112,7 @@ class Tokens:
         caller, said, key = self._proven(token.strip())
         grant = grant_of(said.claims, LEEWAY if key else 0)
         if self._revoked(grant):
-            raise Unauthenticated
+            raise Unauthenticated(caller.subject)
         if len(self._verified) >= _REMEMBERED:
             self._verified.clear()
             self._proofs.clear()
@@ -125,8 +125,17 @@ class Tokens:
             return self._issuer.proven(token)
         own = read(token, (_ALGORITHM,))
         verify(own, self._key)
-        self._meant.holds(own.claims)
+        try:
+            self._meant.holds(own.claims)
+        except Unauthenticated:
+            # Signed by us: it is known who is refused.
+            raise Unauthenticated(_subject(own.claims)) from None
         return caller_of(own.claims, Names()), own, ""
+
+
+def _subject(claims: dict[str, Any]) -> str | None:
+    subject = claims.get("sub")
+    return subject if isinstance(subject, str) and 0 < len(subject) <= 255 and "\0" not in subject else None
 
 
 def grant_of(claims: dict[str, Any], leeway: float = 0) -> Grant:

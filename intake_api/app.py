@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.sse import EventSourceResponse
 from starlette.middleware.cors import CORSMiddleware
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intake_api import (
+    access_looks,
     audit,
     audit_replay,
     batch,
@@ -37,7 +39,16 @@ from intake_api.lean_route import DEADLINE, Dispatcher, Handler, LeanRoute
 from intake_api.logs import configure_logs
 from intake_api.parameters import listed
 from intake_api.services import Services
-from intake_api.telemetry import LOOKS, POSITION, STREAMS, WAITING, Observed, serve_metrics
+from intake_api.telemetry import (
+    LOOKED_DROPPED,
+    LOOKED_WAITING,
+    LOOKS,
+    POSITION,
+    STREAMS,
+    WAITING,
+    Observed,
+    serve_metrics,
+)
 from projections import breach_rows
 from projections.duty_list import LATE
 from services.event_log import Unavailable
@@ -206,6 +217,9 @@ def _routes(settings: Settings) -> list[LeanRoute]:
         _route("GET", "/v1/audit/head", audit.get_head, "AuditHead", _AUDIT, extra={"parameters": []}),
         _route("GET", "/v1/audit/proof", audit.get_proof, "Proof", (*_AUDIT, 409), extra=_PROOF),
         _route("GET", "/v1/audit/keys", audit.list_keys, "KeyPage", _AUDIT, extra={"parameters": []}),
+        _route(
+            "GET", "/v1/audit/access", access_looks.list_looks, "LookPage", _AUDIT, extra=listed(access_looks.KNOWN)
+        ),
         _route("GET", "/v1/labels", labels.get_labels, "Labels", _READ),
         _route("GET", "/v1/projections", view_operation.list_projections, "ProjectionPage", (200, 401, 403, 422, 503)),
         _route(
@@ -294,6 +308,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     LOOKS.set_function(lambda: services.views.looks)
     STREAMS.set_function(lambda: services.streams.open)
     POSITION.set_function(lambda: services.log.appender.position)
+    looks = services.looked.log
+    LOOKED_WAITING.set_function(lambda: looks.waiting)
+    LOOKED_DROPPED.set_function(lambda: looks.dropped)
     async with services.log:
         stop_metrics = serve_metrics(services.settings.host, services.settings.metrics_port)
         with contextlib.suppress(Unavailable):
@@ -321,6 +338,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             if services.settings.notices:
                 works.append(services.notices.run())
         tasks = [asyncio.create_task(work) for work in works]
+        noting = asyncio.create_task(looks.run())
         yield
         services.streams.end()
         await services.jobs.stop()
@@ -328,6 +346,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         # One that is in the middle of a look into the database ends before its connections are closed.
         await asyncio.gather(*tasks, return_exceptions=True)
+        looks.stop()
+        await asyncio.gather(noting, return_exceptions=True)
+        if looks.waiting or looks.dropped:
+            structlog.get_logger().error("looks", lost=looks.waiting + looks.dropped)
         await services.views.close()
         stop_metrics()
 
@@ -356,4 +378,5 @@ async def _forget_old_answers(services: Services) -> None:
         with contextlib.suppress(Unavailable):
             await services.log.read.forget_answers_before(services.now() - _KEPT)
             await services.jobs.forget()
+            await services.looked.log.forget(services.now(), services.settings.access_kept)
         await asyncio.sleep(3600)

@@ -6,6 +6,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, get_args
 
 from pydantic_core import PydanticCustomError
@@ -23,6 +24,8 @@ from services.instants import parse_instant
 LARGEST_PAGE = 500
 _PAGE = 50
 _LONGEST_WORD = 200
+# Bytes of a cursor's signature: 128 bits.
+_SIGNATURE = 16
 STATUSES = ("void", "merged", "accounted", "closed", "open", "planned", "responded")
 FILTERS = (
     *("region", "project", "city", "area", "category", "stage", "status", "grade", "breached", "escalation_level"),
@@ -148,6 +151,11 @@ def order(query: Query, sorts: Sequence[str], default: str) -> tuple[str, bool]:
     return name, text.startswith("-")
 
 
+@cache
+def _cursor_key(key: bytes) -> bytes:
+    return hmac.digest(key, b"anjuan.cursors.1", "sha256")
+
+
 class Cursor:
     """Where the next page begins, signed for this list, filters and regions; another's, or one made up, is refused.
 
@@ -156,7 +164,8 @@ class Cursor:
 
     def __init__(self, key: bytes, call: Call, query: Query) -> None:
         kept = sorted((name, sorted(values)) for name, values in query.items() if name not in _OF_THE_PAGE)
-        self._key = key
+        # Of a key of its own: one that signs tokens signs nothing else.
+        self._key = _cursor_key(key)
         caller: Caller = call.scope["caller"]
         scope = "*" if caller.everywhere else sorted(caller.regions)
         self._epoch: int = call.services.epoch
@@ -181,11 +190,11 @@ class Cursor:
             if any(self._is_signed(raw, epoch) for epoch in range(1, self._epoch)):
                 raise LedgerRestored
             raise UnknownParameter("invalid_parameter", "cursor")
-        found: list[Any] = json.loads(raw[12:])
+        found: list[Any] = json.loads(raw[_SIGNATURE:])
         return found
 
     def _is_signed(self, raw: bytes, epoch: int) -> bool:
-        return hmac.compare_digest(raw[:12], self._signature(raw[12:], epoch))
+        return hmac.compare_digest(raw[:_SIGNATURE], self._signature(raw[_SIGNATURE:], epoch))
 
     def _signature(self, said: bytes, epoch: int) -> bytes:
-        return hmac.digest(self._key, b"%d %b%b" % (epoch, self._said, said), "sha256")[:12]
+        return hmac.digest(self._key, b"%d %b%b" % (epoch, self._said, said), "sha256")[:_SIGNATURE]

@@ -26,6 +26,8 @@ async def replay_ledger(call: Call) -> Reply:
     call.query(())
     raw = await call.raw_body()
     asked = bodies.command(REPLAY, raw, bodies.parsed(raw))
+    call.question = raw
+    call.regions = (asked.region,) if asked.region else ("*",)
     head = await services.log.read.head()
     question = await asked_question(services, asked, head)
 

@@ -64,6 +64,8 @@ async def upload(call: Call) -> Reply:
             groups = await reading.groups(values)
             await _store(services, caller, groups, results, dry_run)
     reading.complete()
+    if reading.refused:
+        services.looked.items_refused(call, "upload", reading.refused)
     shown = await _shown(call, results, len(values))
     headers = [(b"cache-control", b"no-store")]
     if position := 0 if dry_run else _position(results):
@@ -103,6 +105,8 @@ class _Reading:
     def __init__(self, services: Services, caller: Caller, results: Results) -> None:
         self._services, self._caller, self._results = services, caller, results
         self._asked: dict[int, Asked] = {}
+        # Cases that items named in vain: their region, if there is one.
+        self.refused: dict[UUID, str | None] = {}
         self._twins: list[tuple[Asked, Item]] = []
         # By reference and region the place of the item that opens the case.
         self._opened: dict[str, dict[str, int]] = {}
@@ -177,6 +181,7 @@ class _Reading:
         if case_id not in self._categories:
             case = (await self._services.cases.last_known(case_id))[case_id]
             if not case.version or not self._caller.sees(case.region):
+                self.refused[case_id] = case.region if case.version else None
                 raise NotFound
             self._categories[case_id] = case.opened.category
         return case_id

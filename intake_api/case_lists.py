@@ -7,6 +7,7 @@ from typing import Any
 from intake_api import asked, bodies
 from intake_api.access import Forbidden
 from intake_api.http import Call, Reply
+from intake_api.looked import cases_in
 from intake_api.polled import Made
 from intake_api.services import Services
 from projections import case_list
@@ -59,6 +60,9 @@ async def search_cases(call: Call) -> Reply:
     cursor = asked.Cursor(services.token_key, call, {**query, "body": [sha256(raw).hexdigest()]})
     page = await _page(call, caller, wanted, query, cursor.read(asked.one(query, "cursor")), now)
     answer = await document(call, caller, page, cursor)
+    # A number is the same in whatever way it was written.
+    call.question = repr((wanted.person, wanted.household, wanted.projects, wanted.reference, wanted.word)).encode()
+    call.cases = cases_in(answer)
     return Reply(200, answer, [(b"ledger-position", b"%d" % page.view.position), (b"cache-control", b"no-store")])
 
 

@@ -213,6 +213,7 @@ async def _xlsx(call: Call, subject: Subject) -> Reply:
     export = await _begun(call, subject)
     try:
         small = await export.reading.read(at_most=_LARGE)
+        call.count = export.reading.count
         if not small:
             return await _job(call, export)
     except BaseException:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -70,7 +71,16 @@ class Reply:
 
 
 class Call(Request):
-    """A request as the handlers see it. `services` is what `create_app` joined, `path` as it was written."""
+    """A request as the handlers see it. `services` is what `create_app` joined, `path` as it was written.
+
+    What auditors are told of it (`looked.py`), as far as the handler knows it: the cases shown or asked for, their
+    regions, how many items were shown, and what was asked in the body.
+    """
+
+    cases: Sequence[UUID] = ()
+    regions: Sequence[str] | None = None
+    count: int | None = None
+    question: bytes = b""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         super().__init__(scope, receive)

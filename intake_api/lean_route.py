@@ -42,6 +42,7 @@ class LeanRoute(APIRoute):
         call = Call(scope, receive)
         services: Services = scope["app"].services
         task = services.deadlines.begin(self.deadline)
+        failed: Exception | None = None
         try:
             try:
                 reply = await self.handler(call)
@@ -56,12 +57,13 @@ class LeanRoute(APIRoute):
         except ClientDisconnect:
             return
         except Exception as fault:
-            reply = reply_to(fault, call)
+            reply, failed = reply_to(fault, call), fault
             if reply.status == 500:
                 services.report(fault)
         finally:
             services.deadlines.end(task)
         scope["status"] = reply.status
+        services.looked.answered(call, reply, self.name, failed)
         await reply.send(send, services.epoch)
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document: a named schema per type of action and per answer, examples included."""
 
 from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -877,6 +878,41 @@ class KeyPage(Shown):
     next_cursor: None
 
 
+class Looker(Shown):
+    """Whose token it was; of one that was over, no more than `sub`."""
+
+    sub: str
+    role: Literal["agent", "manager", "dashboard", "auditor", "admin"] | None
+    unit: Literal["region", "property_services", "group"] | None
+
+
+class ShownLook(Shown):
+    """A look at personal data, or a refusal.
+
+    `regions` holds `*` where all were looked in. `asked` says what the question was, by the values that cannot be
+    personal, and of other parameters that they were given; equal `question`s are the same question.
+    """
+
+    looked_at: Instant
+    actor: Looker
+    operation: str
+    outcome: Literal["shown", "unchanged", "refused"]
+    status: int
+    regions: list[str]
+    cases: list[UUID]
+    shown: int | None
+    asked: dict[str, list[str]] | None
+    question: str | None
+    address: str | None
+
+
+class LookPage(Shown):
+    """A page of looks, newest first."""
+
+    items: list[ShownLook]
+    next_cursor: str | None
+
+
 class ProjectionPage(Shown):
     """All projections."""
 
@@ -947,6 +983,7 @@ SHOWN = (
     AuditHead,
     Proof,
     KeyPage,
+    LookPage,
     ProjectionPage,
     Problem,
 )

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from intake_api import asked, openapi
 from projections.grouping import DIMENSIONS
+from services.access_log import OUTCOMES
 from services.case import LEVELS
 from services.commands import Category, Channel
 from services.events import Stage
@@ -37,6 +38,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "description": f"Comma-separated, any of {' '.join(DIMENSIONS)}; left out: one item for all.",
         "examples": ["region,month"],
     },
+    "subject": _TEXTS,
+    "case": {"type": "string"},
+    "operation": _TEXTS,
+    "outcome": _words(*OUTCOMES),
     "state": _words("pending", "met", "overdue", "met_late", "void"),
     **dict.fromkeys(("opened_from", "opened_to", "updated_since", "from", "to", "due_before"), _INSTANT),
 }

@@ -9,8 +9,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from intake_api.http import Call, LedgerRestored, Reply, UnknownParameter, entity_tag, read_reply
+from intake_api.looked import cases_in
 from projections.checkpoint import View
 from projections.watch import Watch
 from services.caller import Caller
@@ -34,11 +36,12 @@ class Made(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """An answer with its tag."""
+    """An answer with its tag, and the cases that it shows."""
 
     made: Made
     tag: str
     headers: list[tuple[bytes, bytes]]
+    cases: tuple[UUID, ...]
 
 
 Make = Callable[[], Awaitable[Made]]
@@ -58,6 +61,7 @@ class Polled:
         """The answer to a question of the views: kept, or made once for all who ask now."""
         await self.wait(call)
         kept = await self.answer(question(call, caller), make)
+        call.cases = kept.cases
         return read_reply(call, kept.made.body, kept.tag, kept.headers)
 
     async def answer(self, asked: Question, make: Make) -> Kept:
@@ -81,7 +85,7 @@ class Polled:
                 break
             # It was asked by where projects lay before: once more, now that the directory has caught up.
         headers = [(b"ledger-position", b"%d" % made.view.position)]
-        kept = Kept(made, entity_tag(made.body), headers)
+        kept = Kept(made, entity_tag(made.body), headers, cases_in(made.body))
         if old := self._kept.pop(asked, None):
             self._bytes -= len(old.made.body)
         self._kept[asked] = kept

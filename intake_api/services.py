@@ -10,6 +10,7 @@ from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.issuer import Issuer
+from intake_api.looked import Looked
 from intake_api.polled import Polled
 from intake_api.rates import Rates
 from intake_api.ready_cases import ReadyCases
@@ -21,6 +22,7 @@ from projections.notices import Notices
 from projections.snapshot import Snapshots
 from projections.views import Views
 from projections.watch import Watch
+from services.access_log import AccessLog
 from services.caller import Caller
 from services.case import Case
 from services.casebook import Casebook
@@ -74,6 +76,8 @@ class Services:
         self.tree_heads = TreeHeads(self.log, self.head_key, settings.heads, settings.heads_url, lambda: self.now())
         self.jobs = Jobs(self.log, self.now)
         self.deadlines = Deadlines()
+        phone_key = settings.key("ANJUAN_PHONE_KEY")
+        self.looked = Looked(AccessLog(self.log), phone_key, self.directory, lambda: self.now())
         self.epoch = 1
         # Whether a rebuild that was asked for here is under way.
         self.rebuilding = False
@@ -134,6 +138,8 @@ class Services:
         except Unseen:
             raise NotFound from None
         case = docket[case_id]
+        call.cases = (case_id,)
+        call.regions = (case.region,) if case.version else ()
         if not case.version or not caller.sees(case.region):
             raise NotFound
         return case, head

@@ -22,7 +22,11 @@ _BAD = (JoseError, ValueError, TypeError, KeyError, AttributeError, IndexError, 
 
 
 class Unauthenticated(Exception):
-    """401: no token, or none that counts. Why is never told."""
+    """401: no token, or none that counts. Why is never told. `subject`: whose it was, if it was ours and is over."""
+
+    def __init__(self, subject: str | None = None) -> None:
+        super().__init__()
+        self.subject = subject
 
 
 class Said(NamedTuple):

@@ -21,6 +21,8 @@ STREAMS = Gauge("anjuan_streams", "Readers of /v1/stream")
 POSITION = Gauge("anjuan_ledger_position", "Last position that this process appended")
 LAG = Gauge("anjuan_views_lag_actions", "Actions that the views do not show yet")
 LAG_SECONDS = Gauge("anjuan_views_lag_seconds", "For how long the first of them has been waiting")
+LOOKED_WAITING = Gauge("anjuan_access_rows_waiting", "Rows of who looked that are not stored yet")
+LOOKED_DROPPED = Gauge("anjuan_access_rows_dropped", "Rows of who looked that this process could never store")
 PARKED = Gauge("anjuan_views_parked_cases", "Cases set aside because an action cannot be applied")
 LEADS = Gauge("anjuan_views_leading", "Whether a process moves the views, of this service or another")
 

@@ -175,6 +175,11 @@ LABELS: Mapping[str, Mapping[str, Label]] = {
     "rebuild_state": _named(empty=("空", "empty"), building=("重建中", "building"), cancelled=("已取消", "cancelled")),
     "job_state": _named(running=("进行中", "running"), done=("已完成", "done"), failed=("失败", "failed")),
     "basis": _named(opened=("立卷时间", "opened"), due=("履行时限", "due"), recorded=("录入时间", "recorded")),
+    "look_outcome": _named(
+        shown=("已出示", "shown"),
+        unchanged=("未变", "unchanged"),
+        refused=("已拒绝", "refused"),
+    ),
     "finding": _named(
         late_proof=("逾期后补录", "late proof"),
         facts_lowered=("下调事实", "facts lowered"),

@@ -87,6 +87,7 @@ async def _replayed(
         await services.policies.refresh()
         with _opened(_part(file)) as part:
             begun = await _begun(services, part, typed)
+            await services.looked.commanded("replay_ledger", [begun.question.region or "*"])
             kept = Kept(part, msgspec.json.encode(begun))
             await _run(services, begun, kept)
             files = written(kept, begun.question, begun.head, file, format, settings.language, services.policies)

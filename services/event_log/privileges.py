@@ -65,6 +65,7 @@ RULES: dict[str, Rule] = {
     "case_ids": Rule(_KEEPS, "SELECT", ""),
     "data_keys": Rule(_ADDS, "SELECT", "SELECT"),
     "revocations": Rule(_KEEPS, "SELECT", ""),
+    "access_log": Rule("SELECT, INSERT, DELETE", "SELECT", ""),
     "jobs": Rule("SELECT, INSERT, UPDATE, DELETE", "SELECT", ""),
     "tracking": Rule(_KEEPS, "SELECT", ""),
     "projections": Rule("", "SELECT", "SELECT, UPDATE"),

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
 METADATA = MetaData()
 _INSTANT = TIMESTAMP(timezone=True)
@@ -173,6 +173,34 @@ REVOCATIONS = Table(
     Column("revoked_at", _INSTANT, nullable=False),
     Column("expires_at", _INSTANT),
     comment="Tokens, and subjects whose tokens of before, that count no longer.",
+)
+
+ACCESS_LOG = Table(
+    "access_log",
+    METADATA,
+    Column("looked_at", _INSTANT, primary_key=True),
+    Column("look", BigInteger, Identity(always=True), primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("role", Text),
+    Column("unit", Text),
+    Column("operation", Text, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("regions", ARRAY(Text), nullable=False),
+    Column("cases", ARRAY(Uuid), nullable=False),
+    Column("shown", Integer),
+    Column("asked", Text),
+    Column("question", LargeBinary),
+    Column("address", Text),
+    Index("access_log_subject", "subject", "looked_at", "look"),
+    Index("access_log_cases", "cases", postgresql_using="gin"),
+    comment="Who looked at personal data, or was refused. No text of a request and no telephone number is in it.",
+)
+
+Index(
+    "access_log_refused",
+    ACCESS_LOG.c.looked_at,
+    ACCESS_LOG.c.look,
+    postgresql_where=ACCESS_LOG.c.status >= 400,
 )
 
 TRACKING = Table(

@@ -15,6 +15,7 @@ from projections import findings, replay_run
 from projections.labels import LABELS
 from projections.replay import BASES
 from services import caller, commands, events
+from services.access_log import OUTCOMES
 from services.case import LEVELS
 from services.permit import FUNCTIONS
 from services.settings import Settings
@@ -43,6 +44,7 @@ EXPECTED: dict[str, Sequence[str]] = {
     "role": caller.ROLES,
     "unit": caller.UNITS,
     "basis": BASES,
+    "look_outcome": [*OUTCOMES],
     "finding": findings.KINDS,
     "finding_reason": findings.REASONS,
     "tampering": replay_run.TAMPERING,

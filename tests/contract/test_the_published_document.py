@@ -122,9 +122,10 @@ async def test_every_route_was_seen_to_answer_as_documented(house: House) -> Non
     assert draft.status_code == 200
     job_id = str((await house.services.log.read.rows("SELECT max(job_id::text) FROM jobs", []))[0][0])
     assert codes([await admin.get(f"/v1/jobs/{job_id}{rest}") for rest in ("", "/result")]) == [200, 200]
-    assert codes([await house.caller("auditor").post("/v1/audit/replay", {"region": region}, None)]) == [200]
-    audits = ("events", "head", "proof?position=1", "keys")
-    assert codes([await house.caller("auditor").get(f"/v1/audit/{asked}") for asked in audits]) == [200] * 4
+    auditor = house.caller("auditor")
+    assert codes([await auditor.post("/v1/audit/replay", {"region": region}, None)]) == [200]
+    for asked in ("events", "head", "proof?position=1", "keys", "access"):
+        assert codes([await auditor.get(f"/v1/audit/{asked}")]) == [200]
     for asked in ("/v1/regions", "/v1/projects", f"/v1/regions/{region}", f"/v1/projects/{region}-1"):
         assert codes([await admin.get(asked)]) == [200]
     assert codes([await admin.get("/v1/projections")]) == [200]

@@ -55,6 +55,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "GET /v1/audit/head": AUDITOR,
     "GET /v1/audit/proof": (403, 403, 403, 422, 403),
     "GET /v1/audit/keys": AUDITOR,
+    "GET /v1/audit/access": AUDITOR,
     "GET /v1/projections": (403, 403, 403, 200, 200),
     "POST /v1/projections/others/rebuild": (403, 403, 403, 403, 404),
     "GET /v1/policies": ALL,

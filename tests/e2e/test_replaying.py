@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -90,6 +91,9 @@ def test_a_replay_with_no_instant_named_is_pinned_to_its_beginning(house: House)
     found = json.loads((house.folder / "replay.json").read_bytes())
     first = found["digest"]
     house.run("replay", "--as-of", found["as_of"], "--known-at", found["known_at"])
+    with psycopg.connect(house.url) as connection:
+        looks = connection.execute("SELECT subject, operation, regions FROM access_log").fetchall()
+    assert looks == [(f"cli/{getuser()}", "replay_ledger", ["*"])] * 2
     assert house.digest() == first
 
 

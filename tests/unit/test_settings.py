@@ -29,6 +29,7 @@ SOUND = {
     "ANJUAN_RATE": "600/minute",
     "ANJUAN_OIDC_ISSUER": "https://sso.example/realms/a",
     "ANJUAN_OIDC_ALGORITHMS": "ES256, RS256",
+    "ANJUAN_ACCESS_KEPT": "180",
 }
 # What a setting cannot do without.
 NEEDED = {"ANJUAN_OIDC_ISSUER": {"ANJUAN_OIDC_AUDIENCE": "anjuan"}}
@@ -58,6 +59,8 @@ BAD = [
     ("ANJUAN_PORT", "80 "),
     ("ANJUAN_PORT", "secret"),
     ("ANJUAN_METRICS_PORT", "x"),
+    ("ANJUAN_ACCESS_KEPT", "179"),
+    ("ANJUAN_ACCESS_KEPT", "half a year"),
     ("ANJUAN_QUEUE", "0"),
     ("ANJUAN_QUEUE", "1000001"),
     ("ANJUAN_LANGUAGE", "fr"),

@@ -8,8 +8,8 @@ from alembic import op
 
 from services.event_log.privileges import grant, make_roles
 
-revision = "0010"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
