@@ -1,6 +1,7 @@
 """What the routes work with, joined once by `create_app`."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 
@@ -30,6 +31,7 @@ from services.checkpoints import HeadKey
 from services.desk import Desk
 from services.directory import Directory
 from services.event_log import EventLog, Head
+from services.event_log.privileges import EVERYWHERE
 from services.event_log.seeing import see, seen
 from services.gathering import Gathering, Unseen
 from services.identifiers import parse_case_no, parse_uuid
@@ -136,6 +138,7 @@ class Services:
                 await self.cases.fresh(case_id, seen()) if fresh else (await self.cases.last_known(case_id), None)
             )
         except Unseen:
+            await self._note_a_foreign_case(call, case_id)
             raise NotFound from None
         case = docket[case_id]
         call.cases = (case_id,)
@@ -143,6 +146,12 @@ class Services:
         if not case.version or not caller.sees(case.region):
             raise NotFound
         return case, head
+
+    async def _note_a_foreign_case(self, call: Call, case_id: UUID) -> None:
+        """For those who see who looked where: the answer doesn't depend on it."""
+        docket, _ = await self.cases.fresh(case_id, EVERYWHERE)
+        case = docket[case_id]
+        call.cases, call.regions = (case_id,), (case.region,) if case.version else ()
 
     def report(self, fault: Exception) -> None:
         """Log what nobody foresaw: where it happened and its type, never its text (it may quote the request)."""
