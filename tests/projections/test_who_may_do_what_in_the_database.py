@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +15,9 @@ from services.embedded_postgres import EmbeddedPostgres
 from services.event_log.privileges import RULES, VIEW_RULES, VIEW_SCHEMAS, Role, missing
 from services.migrations import migrate
 from tests.conftest import fresh_database
+from tests.contract.house import codes, open_house
+
+pytestmark = pytest.mark.anyio
 
 _CHANGES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _LEDGER = sorted(table.name for table in DECLARED.sorted_tables if table.schema is None)
@@ -123,3 +128,33 @@ def test_a_login_that_may_not_take_the_roles_is_told_which(database: psycopg.Con
 class _Rows(list[tuple[object, ...]]):
     def one(self) -> tuple[object, ...]:
         return self[0]
+
+
+def test_no_role_of_requests_owns_anything(database: psycopg.Connection) -> None:
+    """Nobody is bound by a policy of a table that he owns."""
+    owned = database.execute(
+        "SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) IN ('anjuan_reader', 'anjuan_appender')"
+    ).fetchall()
+    assert owned == []
+
+
+async def test_every_connection_of_the_service_acts_in_a_role(
+    cluster: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    connecting = psycopg.AsyncConnection.connect
+
+    async def noted(*given: Any, **options: Any) -> Any:
+        made.append(options["options"])
+        return await connecting(*given, **options)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", noted)
+    with fresh_database(cluster) as url:
+        async with open_house(url, tmp_path) as house:
+            region = await house.region()
+            agent = house.agent(region)
+            case = await agent.case(region)
+            for path in ("/v1/cases", "/v1/cases.csv", "/v1/summary", f"/v1/cases/{case['case_id']}"):
+                assert codes([await agent.get(path)]) == [200]
+    taken = [next((role for role in Role if f"-c role={role}" in options), None) for options in made]
+    assert set(taken) == set(Role)
