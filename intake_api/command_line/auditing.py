@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from intake_api.command_line.database import others_are_connected, running_database
 from intake_api.command_line.explained import console, explained
 from intake_api.services import Services
-from services.checkpoints import HeadKey, TreeHead
-from services.event_log import EventLog, Unavailable
+from services.checkpoints import HeadKey, TreeHead, written
+from services.event_log import EventLog, Unavailable, connect
+from services.event_log.privileges import Role
 from services.event_log.tree import tree
 from services.instants import parse_instant
 from services.kept_heads import KeptHeads
@@ -59,7 +60,9 @@ def export_file(
                 services = Services(settings, url)
                 async with services.log:
                     source = Source(services.log, services.tree_heads, services.head_key, services.now)
-                    return await export(source, wanted, file, told)
+                    done = await export(source, wanted, file, told)
+                    await services.looked.commanded("audit_export", region or ["*"])
+                    return done
 
             try:
                 first, last = asyncio.run(work())
@@ -101,13 +104,21 @@ def _verify_database(
     settings: Settings, key: Path | None, heads: Path | None, told: Callable[[int, int], None]
 ) -> Verified:
     given = read_keys(key) if key else []
-
-    def keys(origin: str) -> list[Key]:
-        own = given or [read_key(HeadKey(settings.key("ANJUAN_HEAD_KEY")).written(origin))]
-        return [one for one in own if one.name == origin]
-
     with running_database(settings) as url:
+        publics = [HeadKey(settings.key("ANJUAN_HEAD_KEY")).public, *asyncio.run(_former_keys(url))]
+
+        def keys(origin: str) -> list[Key]:
+            own = given or [read_key(written(origin, public)) for public in dict.fromkeys(publics)]
+            return [one for one in own if one.name == origin]
+
         return verify_ledger(url, keys, heads or settings.heads, told)
+
+
+async def _former_keys(url: str) -> list[bytes]:
+    """What signed before the present key, by the service's own word: whoever trusts it less names keys (`--key`)."""
+    async with await connect(url, role=Role.READER) as connection:
+        rows = await (await connection.execute("SELECT public FROM head_keys", binary=True)).fetchall()
+    return [bytes(row[0]) for row in rows]
 
 
 def restored(
