@@ -18,6 +18,10 @@ Newer = tuple[Head, Mapping[UUID, Sequence[Record]], Collection[Place]]
 Asked = tuple[Known, Place | None, asyncio.Future[Newer]]
 
 
+# So many are remembered.
+_SHOWN = 50_000
+
+
 class Unseen(Exception):
     """Whoever asks may see nothing of that stream, or there is none."""
 
@@ -29,6 +33,8 @@ class Gathering:
         self._log, self._directory = log, directory
         self._asked: list[Asked] = []
         self._looking: asyncio.Task[None] | None = None
+        # What the database has shown once it shows for ever: no event moves to another region.
+        self._shown: set[Place] = set()
 
     async def newer(
         self, known: Known, sought: UUID | None = None, regions: str = EVERYWHERE
@@ -39,6 +45,8 @@ class Gathering:
         """
         future: asyncio.Future[Newer] = asyncio.get_running_loop().create_future()
         place = (regions, sought) if sought and regions != EVERYWHERE else None
+        if place in self._shown:
+            place = None
         self._asked.append((known, place, future))
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -70,6 +78,9 @@ class Gathering:
                 if not future.done():
                     future.set_exception(failure)
             return
+        if len(self._shown) > _SHOWN:
+            self._shown.clear()
+        self._shown.update(seen)
         for change in changes:
             self._directory.take(change)
         found: dict[UUID, list[Record]] = {}
