@@ -21,6 +21,7 @@ _KILLS = 60 if _SOAK else 4
 # Every step that a checkpoint really took, in order.
 _NOTED = """
 CREATE TABLE steps (number bigint GENERATED ALWAYS AS IDENTITY, before bigint, after bigint);
+GRANT INSERT ON steps TO anjuan_follower;
 CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO steps (before, after) VALUES (old.position, new.position); RETURN new; END $$;
 CREATE TRIGGER noted AFTER UPDATE ON projection_checkpoints FOR EACH ROW EXECUTE FUNCTION note_step();
