@@ -298,8 +298,10 @@ async def test_a_restored_database_serves_nothing_of_them(house: House, admin: C
             connection.execute(said, [grams[0][0], case_id])
     assert NAME not in (await agent.get(f"/v1/cases/{case['case_id']}/complaints")).text
     # Its next life begins with the list.
-    house.services.erasure_book._enforced = False
-    await house.services.erasure_book.refresh()
+    for _ in range(20):
+        # Unless the process was in the middle of a look that had begun before.
+        house.services.erasure_book._enforced = False
+        await house.services.erasure_book.refresh()
     assert {row[0] for row in gone}.isdisjoint({row[0] for row in await read.rows(keys, [])})
     assert not any(row[0] for row in await read.rows(found_by, [case_id, case_id]))
     assert (await agent.post("/v1/cases/search", {"phone": phone}, None)).json()["items"] == []

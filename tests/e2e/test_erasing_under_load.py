@@ -325,6 +325,9 @@ async def _a_backup_serves_nobody(tmp_path: Path, service: Service, server: Embe
     """The database from before, put back beside the list of who was forgotten since."""
     restored = Service(service.data, server.url("before"))
     try:
+        # A ledger that lacks what was signed is not served before somebody says that it was put back.
+        said = await in_thread(restored.run, "restored", "--reason", "a backup of before was put back")
+        assert said.returncode == 0, said.stdout
         await in_thread(restored.start)
         async with Wire(restored.port, restored.token()) as wire:
             shown = []
