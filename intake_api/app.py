@@ -41,11 +41,13 @@ from intake_api.logs import configure_logs
 from intake_api.parameters import listed
 from intake_api.services import Services
 from intake_api.telemetry import (
+    FORKED,
     LOOKED_DROPPED,
     LOOKED_WAITING,
     LOOKS,
     POSITION,
     STREAMS,
+    UNKEPT,
     WAITING,
     Observed,
     serve_metrics,
@@ -311,6 +313,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services = app.services
     WAITING.set_function(lambda: services.log.appender.waiting)
     LOOKS.set_function(lambda: services.views.looks)
+    FORKED.set_function(lambda: services.tree_heads.forked)
+    UNKEPT.set_function(lambda: services.tree_heads.unpushed_since is not None)
     STREAMS.set_function(lambda: services.streams.open)
     POSITION.set_function(lambda: services.log.appender.position)
     looks = services.looked.log

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from grading_engine.policy import Policy
 from intake_api.problems import CODES
+from projections.findings import Kind
 from services.commands import (
     AnyAction,
     AskImpact,
@@ -26,15 +27,6 @@ from services.commands import (
 from services.instants import Instant
 
 ACTION_BODIES = get_args(AnyAction)
-Finding = Literal[
-    "late_proof",
-    "facts_lowered",
-    "closed_and_reopened",
-    "corrected_for_others",
-    "one_hand",
-    "claimed_before_recorded",
-    "closed_in_hindsight",
-]
 Tampering = Literal["altered", "unreadable", "missing"]
 
 
@@ -630,7 +622,7 @@ class ReplayedBreach(ReplayedPlace, ReplayedDuty):
 class ReplayedFinding(ReplayedPlace):
     """What an auditor would look at twice, with the actions that show it and the house's figure it was held against."""
 
-    kind: Finding
+    kind: Kind
     clause: str | None
     positions: list[int]
     actions: list[str]

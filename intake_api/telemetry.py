@@ -17,6 +17,8 @@ SECONDS = Histogram(
 )
 WAITING = Gauge("anjuan_appends_waiting", "Writes waiting for the appender")
 LOOKS = Gauge("anjuan_view_looks", "Looks into the views so far: kept answers cost none")
+FORKED = Gauge("anjuan_tree_forked", "Whether the ledger was found not to extend a signed head: nothing is signed then")
+UNKEPT = Gauge("anjuan_tree_heads_unkept", "Whether signed heads could not be kept outside the database lately")
 STREAMS = Gauge("anjuan_streams", "Readers of /v1/stream")
 POSITION = Gauge("anjuan_ledger_position", "Last position that this process appended")
 LAG = Gauge("anjuan_views_lag_actions", "Actions that the views do not show yet")

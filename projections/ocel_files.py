@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from projections.markup import escaped
+from projections.markup import escaped, spelled
 from projections.mined_fields import Value
 from projections.ocel import Event, Object, Relations, Types
 from services.instants import format_instant
@@ -65,14 +65,14 @@ class XmlFile:
 
     def object(self, one: Object) -> None:
         values = "".join(
-            f'<attribute name="{name}" time="{format_instant(at)}">{_text(value)}</attribute>'
+            f'<attribute name="{name}" time="{format_instant(at)}">{spelled(value)}</attribute>'
             for name, at, value in one.values
         )
         head = f'<object id="{escaped(one.id)}" type="{one.type}">'
         self._out.write(f"{head}{_body(values, one.relations)}</object>\n".encode())
 
     def event(self, one: Event) -> None:
-        values = "".join(f'<attribute name="{name}">{_text(value)}</attribute>' for name, value in one.values)
+        values = "".join(f'<attribute name="{name}">{spelled(value)}</attribute>' for name, value in one.values)
         head = f'<event id="{escaped(one.id)}" type="{one.type}" time="{format_instant(one.at)}">'
         self._waiting.write(f"{head}{_body(values, one.relations)}</event>\n".encode())
 
@@ -120,17 +120,3 @@ def _body(values: str, relations: Iterable[tuple[str, str]]) -> str:
         f'<relationship object-id="{escaped(name)}" qualifier="{escaped(qualifier)}"/>' for name, qualifier in relations
     )
     return f"<attributes>{values}</attributes><objects>{related}</objects>"
-
-
-def _text(value: Value) -> str:
-    match value:
-        case str():
-            return escaped(value)
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return format_instant(value)
-        case Decimal():
-            return f"{value:f}"
-        case _:
-            return str(value)

@@ -10,11 +10,10 @@ from decimal import Decimal
 from typing import BinaryIO
 from uuid import UUID
 
-from projections.markup import escaped
+from projections.markup import spelled
 from projections.mined import CHANGING, Act, Mined, state
 from projections.mined_fields import Value, own_fields
 from projections.pseudonyms import Pseudonyms
-from services.instants import format_instant
 
 _SECOND = timedelta(seconds=1)
 _EXTENSIONS = (
@@ -117,19 +116,4 @@ def _unknown(keys: Iterable[str]) -> str:
 
 
 def _attribute(key: str, value: Value | UUID) -> str:
-    return f'<{_TAGS[type(value)]} key="{key}" value="{_spelled(value)}"/>'
-
-
-def _spelled(value: Value | UUID) -> str:
-    """As XML Schema writes it."""
-    match value:
-        case str():
-            return escaped(value)
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return format_instant(value)
-        case Decimal():
-            return f"{value:f}"
-        case _:
-            return str(value)
+    return f'<{_TAGS[type(value)]} key="{key}" value="{spelled(value)}"/>'

@@ -220,3 +220,14 @@ async def test_heads_are_kept_in_a_folder_with_the_leaves_that_they_are_of(house
     assert [one["header_hash"] for one in lines[: head["size"]]] == [
         leaves[at : at + 32].hex() for at in range(0, len(leaves), 32)
     ]
+
+
+async def test_who_watches_the_service_sees_a_fork_and_heads_that_are_kept_nowhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("anjuan_tree_forked", "anjuan_tree_heads_unkept")
+    for value in (0.0, 1.0):
+        monkeypatch.setattr(house.services.tree_heads, "forked", bool(value))
+        monkeypatch.setattr(house.services.tree_heads, "unpushed_since", house.services.now() if value else None)
+        text = (await house.client.get("/metrics")).text
+        assert [f"{name} {value}" in text for name in names] == [True, True]
