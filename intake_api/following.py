@@ -22,12 +22,11 @@ from typing import Any
 import structlog
 import uvloop
 
-from intake_api.keyring import book_of, masters_of, vault_of
+from intake_api.keyring import book_of, grams_of, masters_of, vault_of
 from intake_api.logs import configure_logs
 from projections.decoding import told
 from projections.folding import Folder
 from projections.follower import ALONE, Follower
-from projections.grams import Grams
 from projections.notices import Notices
 from projections.views import Views
 from projections.watch import Watch
@@ -48,7 +47,7 @@ async def follow(settings: Settings, url: str) -> None:
     log, watch = EventLog(url, settings.queue), Watch(url)
     vault = vault_of(settings, log, masters_of(settings))
     book = book_of(settings, log, vault)
-    folder = Folder(log, vault, PolicyBook(log), Grams(settings.key("ANJUAN_PHONE_KEY")), kept=_KEPT)
+    folder = Folder(log, vault, PolicyBook(log), grams_of(settings), kept=_KEPT)
     follower = Follower(url, log, folder, watch.moved, ALONE)
     works = [log.read.listen(), watch.run(), follower.run(), book.run()]
     async with log, _telling(url, log, watch, follower) as notices:

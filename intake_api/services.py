@@ -12,7 +12,7 @@ from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
 from intake_api.issuer import Issuer
-from intake_api.keyring import book_of, masters_of, vault_of
+from intake_api.keyring import book_of, grams_of, masters_of, vault_of
 from intake_api.looked import Looked
 from intake_api.polled import PATIENCE, Polled, ProjectionBehind
 from intake_api.rates import Rates
@@ -22,7 +22,6 @@ from intake_api.telemetry import LOST
 from projections.folding import Folder
 from projections.follower import Follower
 from projections.forgetting import complaints_of
-from projections.grams import Grams
 from projections.notices import Notices
 from projections.snapshot import Snapshots
 from projections.views import Views
@@ -61,7 +60,7 @@ class Services:
         self.cases = Casebook(self.log, self.policies, Gathering(self.log, self.directory))
         self.desk = Desk(self.log, self.vault, self.cases, self.directory, bodies.command)
         self.watch = Watch(url)
-        self.grams = Grams(settings.key("ANJUAN_PHONE_KEY"))
+        self.grams = grams_of(settings)
         self.follower = Follower(url, self.log, self.folder(10_000), self.watch.moved)
         self.views = Views(url, self.watch, self.directory)
         self.ready = ReadyCases(self.vault, self.directory)

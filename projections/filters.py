@@ -37,10 +37,10 @@ class Asked(NamedTuple):
     updated_since: datetime | None = None
     word: str | None = None
     number: str | None = None
-    grams: tuple[int, ...] = ()
+    grams: tuple[tuple[int, ...], ...] = ()
     reference: str | None = None
     household: str | None = None
-    person: bytes | None = None
+    person: tuple[bytes, ...] = ()
 
     @property
     def only_counted(self) -> bool:
@@ -126,9 +126,9 @@ def complained(view: View, asked: Asked) -> list[Condition]:
     found: list[Condition] = []
     if asked.household is not None:
         found.append(c.household == asked.household)
-    if asked.person is not None:
-        key_ids = select(DATA_KEYS.c.key_id).where(DATA_KEYS.c.person == asked.person)
-        found.append(c.person == key_ids.scalar_subquery())
+    if asked.person:
+        key_ids = select(DATA_KEYS.c.key_id).where(DATA_KEYS.c.person.in_(asked.person))
+        found.append(c.person.in_(key_ids))
     return [view.cases.c.case_id.in_(select(c.case_id).where(*found))] if found else []
 
 
@@ -149,8 +149,12 @@ def _word(view: View, asked: Asked, *more: Select[Any]) -> Condition:
     c, w = view.cases.c, view.words.c
     found = [select(c.case_id).where(one) for one in _named(view, asked)]
     if asked.grams:
-        found.append(select(w.case_id).where(w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))))
+        found.append(select(w.case_id).where(_has_grams(w.grams, asked)))
     return c.case_id.in_(union_all(*found, *more))
+
+
+def _has_grams(column: Any, asked: Asked) -> Condition:
+    return or_(*(column.op("@>")(literal(list(grams), ARRAY(Integer))) for grams in asked.grams))
 
 
 def _named(view: View, asked: Asked) -> list[Condition]:
@@ -168,7 +172,7 @@ def word_by_frequency(view: View, asked: Asked) -> list[Condition]:
     that a few hundred cases show to be frequent is not even looked up: the index would gather all that have it.
     """
     w = view.words.c
-    held = w.grams.op("@>")(literal(list(asked.grams), ARRAY(Integer)))
+    held = _has_grams(w.grams, asked)
     sample = select(held.label("holds")).limit(_SAMPLE).cte("sample")
     few = select(w.case_id).where(held).limit(_FEW + 1).cte("few")
     is_frequent = select(func.count()).select_from(sample).where(sample.c.holds).scalar_subquery() >= _FREQUENT

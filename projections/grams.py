@@ -22,10 +22,12 @@ def plain(text: str) -> str:
 
 
 class Grams:
-    """Hashes under one key."""
+    """Hashes under one key; asked for also under `others`, until the views are built anew."""
 
-    def __init__(self, key: bytes) -> None:
-        self._hashes = _Hashes(blake2b(b"anjuan.grams.1", key=key, digest_size=32).digest())
+    def __init__(self, key: bytes, others: Iterable[bytes] = ()) -> None:
+        self._hashes, *self._others = [
+            _Hashes(blake2b(b"anjuan.grams.1", key=one, digest_size=32).digest()) for one in (key, *others)
+        ]
 
     def of(self, texts: Iterable[str]) -> list[int]:
         """What texts are found by: sorted, each once."""
@@ -36,13 +38,13 @@ class Grams:
             found.update(map(add, said, said[1:]))
         return sorted({*map(self._hashes.__getitem__, found)})
 
-    def asked(self, word: str) -> list[int]:
-        """The hashes that a text with that word has."""
+    def asked(self, word: str) -> tuple[tuple[int, ...], ...]:
+        """The hashes that a text with that word has: all of those under one of the keys."""
         said = plain(word)
-        if len(said) <= 2:
-            return [self._hashes[said]] if said else []
-        pairs = dict.fromkeys(map("".join, pairwise(said)))
-        return [self._hashes[pair] for pair in list(pairs)[:_ASKED]]
+        if not said:
+            return ()
+        parts = [said] if len(said) <= 2 else list(dict.fromkeys(map("".join, pairwise(said))))[:_ASKED]
+        return tuple(tuple(hashes[part] for part in parts) for hashes in (self._hashes, *self._others))
 
 
 class _Hashes(dict[str, int]):

@@ -65,6 +65,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANJUAN_HEADS_URL", "", "where each new tree head is posted to, as text", True),
     Setting("ANJUAN_HEAD_KEY", "", "key that signs tree heads: 32 bytes, base64 (Ed25519 seed)", True),
     Setting("ANJUAN_PHONE_KEY", "", "key of the telephone numbers' hashes: 32 bytes, base64", True),
+    Setting(
+        "ANJUAN_PHONE_KEY_OLD",
+        "",
+        "other phone keys under which numbers are asked for too, separated by commas, while one replaces another",
+        True,
+    ),
 )
 
 
@@ -133,7 +139,7 @@ class Settings:
         return _key(name, self._values[name] or _kept_key(self.data / f"{name.removeprefix('ANJUAN_').lower()}"))
 
     def former_keys(self, name: str) -> list[bytes]:
-        """The keys before that one (`…_OLD`), which still open what they closed."""
+        """The keys beside that one (`…_OLD`): what they closed is still opened, what they hashed still found."""
         return [_key(f"{name}_OLD", text) for text in self._values[f"{name}_OLD"].replace(",", " ").split()]
 
     def shown(self) -> list[tuple[Setting, str]]:

@@ -10,7 +10,6 @@ field path. In documents made from events (answers, kept answers, later the read
 ``0xFF`` bytes, which no UTF-8 text contains, with its kind and what it is bound to.
 """
 
-import hmac
 import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -27,7 +26,8 @@ from services.events import Complainant, ContactPerson, Fact, Opening, Person
 from services.identifiers import uuid7
 from services.master_keys import MasterKeys
 from services.personal import SealedField, fields_of, transform
-from services.telephones import masked_name, masked_phone, normalised_phone
+from services.phone_keys import PhoneHashes, PhoneKeys
+from services.telephones import masked_name, masked_phone
 
 _BOUND = b"anjuan.field.1"
 # Under it lie the ids of keys of a subject whose earlier key was destroyed.
@@ -72,19 +72,18 @@ class Vault:
     def __init__(
         self,
         master_key: bytes | MasterKeys,
-        phone_key: bytes,
+        phone_key: bytes | PhoneKeys,
         fetch: Callable[[Sequence[UUID]], Awaitable[list[WrappedKey]]],
         erased: Callable[[Sequence[UUID]], Awaitable[Collection[UUID]]] | None = None,
         lost: Callable[[UUID], None] = lambda _: None,
     ) -> None:
         self._master = master_key if isinstance(master_key, MasterKeys) else MasterKeys(master_key)
-        self._phone_key = phone_key
+        self._phones = phone_key if isinstance(phone_key, PhoneKeys) else PhoneKeys(phone_key)
         self._fetch, self._ask_erased, self._tell_lost = fetch, erased, lost
         self._erased: set[bytes] = set()
         self._lost: set[bytes] = set()
         self._keys: dict[bytes, _DataKey] = {}
         self._by_person: dict[bytes, bytes] = {}
-        self._hashes: dict[str, bytes] = {}
         # Texts opened lately, as JSON, by their mark. They live no longer than the keys that would open them again.
         self._recent: dict[bytes, bytes] = {}
         # Rises whenever another process's word about keys is taken: what was opened before may not be opened now.
@@ -176,7 +175,7 @@ class Vault:
             if key := self._keys.pop(key_id, None):
                 self._by_person.pop(key.wrapped.person or b"", None)
         self._recent.clear()
-        self._hashes.clear()
+        self._phones.forget()
         self.changes += 1
 
     def is_erased(self, key_id: UUID) -> bool:
@@ -189,15 +188,9 @@ class Vault:
             subject = uuid5(_AGAIN, subject.hex)
         return subject
 
-    def person_hash(self, phone: str) -> bytes:
-        """The keyed hash under which a telephone number's person is found (HMAC-SHA-256)."""
-        known = self._hashes.get(phone)
-        if known is None:
-            if len(self._hashes) >= _CACHED_KEYS:
-                self._hashes.clear()
-            known = hmac.digest(self._phone_key, (normalised_phone(phone) or phone).encode(), "sha256")
-            self._hashes[phone] = known
-        return known
+    def person_hashes(self, phone: str) -> PhoneHashes:
+        """The keyed hashes under one of which a telephone number's person is found."""
+        return self._phones.hashes(phone)
 
     async def texts(self, sealed: Sequence[tuple[str, UUID, int, str]]) -> list[str]:
         """The texts of tokens, each given with its stream, version and path; what cannot be opened is empty."""
@@ -253,19 +246,22 @@ class Vault:
 
     def _key_for(self, fact: Fact, stream: UUID, field: SealedField, owner: Any) -> _DataKey:
         if isinstance(owner, (Complainant, ContactPerson, Person)) and owner.phone:
-            return self._persons_key(self.person_hash(owner.phone))
+            return self._persons_key(self.person_hashes(owner.phone))
         subject = stream if isinstance(owner, Opening) else fact.about() or stream
         subject = self.key_of_subject(subject)
         return self._keys.get(subject.bytes) or self._made(subject, None)
 
-    def _persons_key(self, person: bytes) -> _DataKey:
+    def _persons_key(self, person: PhoneHashes) -> _DataKey:
         # A person not known here gets a new key; if another process gave one, the append says so and we start over.
-        key_id = self._by_person.get(person)
-        return (self._keys.get(key_id) if key_id else None) or self._made(uuid7(), person)
+        for hashed in person.all:
+            key_id = self._by_person.get(hashed)
+            if key_id and (key := self._keys.get(key_id)):
+                return key
+        return self._made(uuid7(), *person)
 
-    def _made(self, key_id: UUID, person: bytes | None) -> _DataKey:
+    def _made(self, key_id: UUID, person: bytes | None, others: tuple[bytes, ...] = ()) -> _DataKey:
         secret = AESGCM.generate_key(256)
-        wrapped = WrappedKey(key_id, person, self._master.wrap(key_id.bytes, secret))
+        wrapped = WrappedKey(key_id, person, self._master.wrap(key_id.bytes, secret), others)
         key = _DataKey(AESGCM(secret), wrapped, stored=False)
         self._keep(key)
         return key

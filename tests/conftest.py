@@ -13,7 +13,7 @@ from services.migrations import migrate
 
 _TEMPLATE = "migrated"
 # Never durable, so never slow: nothing in these clusters outlives the test session.
-_HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """The session's server; under pytest-xdist each worker has its own, since each has its own temporary folder."""
-    with running(EmbeddedPostgres(tmp_path_factory.mktemp("cluster")), _HASTY) as server:
+    with running(EmbeddedPostgres(tmp_path_factory.mktemp("cluster")), HASTY) as server:
         yield server
 
 

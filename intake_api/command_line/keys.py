@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from hashlib import sha256
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import typer
@@ -14,16 +13,20 @@ from rich.table import Table
 
 from intake_api.command_line.database import running_database
 from intake_api.command_line.explained import console, explained
+from intake_api.command_line.views import rebuild
+from intake_api.keyring import phone_key_in_use, phones_of
 from intake_api.polled import ProjectionBehind
 from intake_api.services import Services
 from services.caller import Caller
 from services.checkpoints import key_id, origin_of
 from services.commands import ERASURE, ErasePerson
 from services.erasures import Erasure
-from services.event_log import Unavailable
+from services.event_log import EventLog, Unavailable
 from services.event_log.tree import tree
 from services.key_survey import Survey, survey
 from services.master_keys import UnknownMaster, generation_of
+from services.phone_keys import UnknownPhoneKey, named, out_of_use
+from services.rehashing import Rehashed, rehash
 from services.rewrapping import rewrap
 from services.rules import Malformed
 from services.settings import Settings
@@ -69,6 +72,40 @@ def rewrap_keys() -> None:
         print(f"{done} data keys were wrapped anew; all are under the current master key.")
 
 
+@keys.command("rehash")
+def rehash_numbers() -> None:
+    """Hash every telephone number anew under ANJUAN_PHONE_KEY and build the views anew, while the service runs.
+
+    All processes have the new key before: beside the former one in ANJUAN_PHONE_KEY_OLD.
+    """
+    with explained():
+        settings = Settings.from_environment()
+        with running_database(settings) as url:
+            done = asyncio.run(_rehashed(settings, url))
+            print(f"{done.anew} numbers were hashed anew; {done.current} stood under this phone key before.")
+            for one in done.doubled:
+                print(f"doubled: {one}")
+            if not done.is_complete:
+                told = f"{len(done.doubled)} persons have another key beside; {done.unread} numbers were not opened"
+                console.print(f"[red]{told}.[/red] Keep the former key in ANJUAN_PHONE_KEY_OLD.")
+                raise typer.Exit(1)
+            rebuild(restart=True, cancel=False)
+            gone = asyncio.run(_out_of_use(settings, url))
+        print(f"Out of use: {', '.join(gone) or 'no key'}; ANJUAN_PHONE_KEY_OLD may go.")
+
+
+def refuse_another_phone_key(settings: Settings, url: str) -> None:
+    """End the command unless every phone key is given under which numbers stand."""
+    try:
+        asyncio.run(phone_key_in_use(settings, url))
+    except UnknownPhoneKey as unknown:
+        told = f"Numbers of this ledger are hashed under phone key {unknown}, which is not given"
+        console.print(f"[red]{told}:[/red] under another key whoever calls again would be somebody new.")
+        console.print("Give it as ANJUAN_PHONE_KEY, or in ANJUAN_PHONE_KEY_OLD to replace it; if it is lost: ")
+        console.print("anjuan keys rehash, while no service runs")
+        raise typer.Exit(1) from None
+
+
 def erase(
     case: Annotated[str, typer.Option(help="The case's id or number.")],
     complaint: Annotated[str, typer.Option(help="The complaint's id.")],
@@ -100,13 +137,17 @@ async def _surveyed(settings: Settings, url: str, lost: bool) -> tuple[Survey, l
     async with services.log:
         found = await survey(services.log, lost)
         origin = origin_of((await tree(services.log.read)).ledger_id)
+        in_use = await named(services.log.read)
     master = generation_of(settings.key("ANJUAN_MASTER_KEY")).hex()
     former = [generation_of(key).hex() for key in settings.former_keys("ANJUAN_MASTER_KEY")]
     masters = dict.fromkeys([master, *former, *found.by_master])
     rows = [("master", one, _said(one, master, former, found.by_master.get(one, 0))) for one in masters]
     rows.append(("head", key_id(origin, services.head_key.public).hex(), "signs heads"))
     rows.append(("token", services.tokens.kid[:8], "signs tokens"))
-    rows.append(("phone", _name(b"anjuan.phone-key.1", settings.key("ANJUAN_PHONE_KEY")), "finds persons"))
+    phones = phones_of(settings)
+    for name in dict.fromkeys([*phones.names, *in_use]):
+        said = "current, finds persons" if name == phones.name else "former, still asked for"
+        rows.append(("phone", name, said if name in phones.names else "NOT GIVEN"))
     return found, rows
 
 
@@ -115,15 +156,22 @@ def _said(one: str, master: str, former: list[str], count: int) -> str:
     return f"{known}, wraps {count} data keys"
 
 
-def _name(label: bytes, key: bytes) -> str:
-    """Four bytes that name a key and tell nothing of it."""
-    return sha256(label + key).hexdigest()[:8]
-
-
 async def _rewrapped(settings: Settings, url: str) -> int:
     services = Services(settings, url)
     async with services.log:
         return await rewrap(services.log.read, services.masters)
+
+
+async def _rehashed(settings: Settings, url: str) -> Rehashed:
+    services = Services(settings, url)
+    async with services.log:
+        await services.erasure_book.refresh()
+        return await rehash(services.log, services.vault, phones_of(settings))
+
+
+async def _out_of_use(settings: Settings, url: str) -> Sequence[str]:
+    async with EventLog(url) as log:
+        return await out_of_use(log.read, phones_of(settings))
 
 
 async def _erased(settings: Settings, url: str, command: ErasePerson) -> Erasure:

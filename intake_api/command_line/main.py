@@ -55,6 +55,7 @@ def serve(
         try:
             with running_database(settings, owned=True) as url:
                 auditing.refuse_a_fork(settings, url)
+                keys.refuse_another_phone_key(settings, url)
                 os.environ[RUNNING_DATABASE] = url
                 if demo:
                     _greet(settings, host, port, url)

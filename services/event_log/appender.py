@@ -259,7 +259,7 @@ def _asked(proposals: Sequence[Proposal], begun: Sequence[Begun]) -> list[object
         texts([key.subject for key in keys]),
         texts([key.key for key in keys]),
         uuids(list(used)),
-        byteas(list({key.person for p in proposals for key in p.new_keys if key.person})),
+        byteas(list({hashed for p in proposals for key in p.new_keys for hashed in key.hashes})),
         uuids(list(new)),
         texts([claim.region for claim in claims]),
         texts([claim.reference for claim in claims]),

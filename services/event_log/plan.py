@@ -96,19 +96,25 @@ class Plan:
 
     def _settled_keys(self, proposal: Proposal) -> list[WrappedKey]:
         """The proposal's keys that are not stored yet; refuses when a person's key is another one by now."""
-        keys, persons = self.found.keys, self.found.persons
-        strangers = [
-            other
-            for key in proposal.new_keys
-            if (other := keys.get(key.key_id) or persons.get(key.person or b"")) and other.wrapped != key.wrapped
-        ]
+        keys = self.found.keys
+        strangers, unwanted = [], []
+        for key in proposal.new_keys:
+            other = keys.get(key.key_id) or self._key_of_person(key)
+            if other and other.wrapped != key.wrapped:
+                strangers.append(other)
+                if other.key_id != key.key_id:
+                    unwanted.append(key.key_id)
         new = [key for key in proposal.new_keys if key.key_id not in keys]
         known = {key.key_id for key in new}
         missing = [key_id for key_id in proposal.used_keys if key_id not in keys and key_id not in known]
         erased = [key.key_id for key in proposal.new_keys if key.key_id in self.found.erased]
         if strangers or missing or erased:
-            raise KeysChanged(strangers, missing, erased)
+            raise KeysChanged(strangers, [*missing, *unwanted], erased)
         return new
+
+    def _key_of_person(self, key: WrappedKey) -> WrappedKey | None:
+        """The one that the same person has, under whichever hash."""
+        return next((held for hashed in key.hashes if (held := self.found.persons.get(hashed))), None)
 
     def _placed(self, proposal: Proposal) -> tuple[Appended, Trial | None]:
         """The facts in their places, answered; the second is what they do to the table of cases: mostly nothing."""

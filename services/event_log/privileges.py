@@ -67,6 +67,7 @@ RULES: dict[str, Rule] = {
     "data_keys": Rule("SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"),
     "erased_keys": Rule(_ADDS, "SELECT", "SELECT"),
     "head_keys": Rule(_ADDS, "SELECT", ""),
+    "phone_keys": Rule("SELECT, INSERT, DELETE", "SELECT", ""),
     "revocations": Rule(_KEEPS, "SELECT", ""),
     "access_log": Rule("SELECT, INSERT, DELETE", "SELECT", ""),
     "jobs": Rule("SELECT, INSERT, UPDATE, DELETE", "SELECT", ""),

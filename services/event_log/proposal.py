@@ -75,11 +75,19 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
 
 class WrappedKey(NamedTuple):
-    """A person's data key under the master key. `person` is the keyed hash of a telephone number, if there is one."""
+    """A data key under the master key. `person` is the keyed hash of a telephone number, if there is one.
+
+    `others`: further hashes of that number, under which a key may be stored that is to be used instead.
+    """
 
     key_id: UUID
     person: bytes | None
     wrapped: bytes
+    others: tuple[bytes, ...] = ()
+
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        return (self.person, *self.others) if self.person else ()
 
 
 class StoredAnswer(NamedTuple):
@@ -145,7 +153,7 @@ class ClaimTaken(Rejected):
 
 
 class KeysChanged(Rejected):
-    """A person got a key elsewhere meanwhile (`existing`), or a key used here is gone (`missing`).
+    """A person got a key elsewhere meanwhile (`existing`), or a key used here is gone or not wanted (`missing`).
 
     `erased`: was destroyed for ever, and cannot be made again.
     """

@@ -162,6 +162,14 @@ HEAD_KEYS = Table(
     comment="Public keys that signed heads of the tree, those replaced since included.",
 )
 
+PHONE_KEYS = Table(
+    "phone_keys",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("since", _INSTANT, nullable=False),
+    comment="Names of the keys under which hashes of telephone numbers stand in data_keys.",
+)
+
 JOBS = Table(
     "jobs",
     METADATA,

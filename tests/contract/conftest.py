@@ -6,16 +6,18 @@ import pytest
 
 from intake_api import impact_job, replay_job
 from services.embedded_postgres import EmbeddedPostgres
-from tests.conftest import fresh_database
+from tests.conftest import HASTY, fresh_database, running
 from tests.contract.house import House, open_house
 
 
 @pytest.fixture(scope="session")
-async def house(
-    cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory, anyio_backend: object
-) -> AsyncIterator[House]:
-    """The running app; the first answers of its life are its directory's."""
-    with fresh_database(cluster) as url:
+async def house(tmp_path_factory: pytest.TempPathFactory, anyio_backend: object) -> AsyncIterator[House]:
+    """The running app; the first answers of its life are its directory's.
+
+    On a server of its own: between two tests it takes in nothing of what it asked for, and until it does, no database
+    of its server can be dropped.
+    """
+    with running(EmbeddedPostgres(tmp_path_factory.mktemp("house")), HASTY) as server, fresh_database(server) as url:
         async with open_house(url, tmp_path_factory.mktemp("keys")) as opened:
             yield opened
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from services.checkpoints import opened
 from services.event_log.record import microseconds
 from services.instants import parse_instant
-from tests.contract.house import Caller, House, codes, opening
+from tests.contract.house import Caller, House, codes, open_house, opening
 
 pytestmark = pytest.mark.anyio
 
@@ -223,11 +224,13 @@ async def test_heads_are_kept_in_a_folder_with_the_leaves_that_they_are_of(house
 
 
 async def test_who_watches_the_service_sees_a_fork_and_heads_that_are_kept_nowhere(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("anjuan_tree_forked", "anjuan_tree_heads_unkept")
-    for value in (0.0, 1.0):
-        monkeypatch.setattr(house.services.tree_heads, "forked", bool(value))
-        monkeypatch.setattr(house.services.tree_heads, "unpushed_since", house.services.now() if value else None)
-        text = (await house.client.get("/metrics")).text
-        assert [f"{name} {value}" in text for name in names] == [True, True]
+    # The gauges are the process's: they show the house that was opened last.
+    async with open_house(database_url, tmp_path) as house:
+        for value in (0.0, 1.0):
+            monkeypatch.setattr(house.services.tree_heads, "forked", bool(value))
+            monkeypatch.setattr(house.services.tree_heads, "unpushed_since", house.services.now() if value else None)
+            text = (await house.client.get("/metrics")).text
+            assert [f"{name} {value}" in text for name in names] == [True, True]

@@ -44,6 +44,7 @@ _MAY: dict[Role, dict[str, str]] = {
         "data_keys": "INSERT UPDATE DELETE",
         "erased_keys": "INSERT",
         "head_keys": "INSERT",
+        "phone_keys": "INSERT DELETE",
         "access_log": "INSERT DELETE",
         "revocations": "INSERT UPDATE",
         "jobs": "INSERT UPDATE DELETE",

@@ -339,7 +339,16 @@ def test_a_person_who_got_another_key_elsewhere_meanwhile_is_told() -> None:
     batch = given(keys=[theirs]).when(with_keys(A, [ours], [PERSON_KEY])).then(KeysChanged)
     changed = batch.outcomes[0]
     assert isinstance(changed, KeysChanged)
-    assert changed.existing == [theirs]
+    assert (changed.existing, changed.missing) == ([theirs], [PERSON_KEY])
+
+
+def test_a_person_s_key_is_met_under_another_hash_of_the_number() -> None:
+    theirs = WrappedKey(OTHER_KEY, b"former", b"theirs")
+    ours = WrappedKey(PERSON_KEY, b"current", b"ours", (b"former",))
+    batch = given(keys=[theirs]).when(with_keys(A, [ours], [PERSON_KEY])).then(KeysChanged)
+    changed = batch.outcomes[0]
+    assert isinstance(changed, KeysChanged)
+    assert (changed.existing, changed.missing, batch.plan.new_keys) == ([theirs], [PERSON_KEY], [])
 
 
 def test_of_two_keys_for_one_person_in_a_batch_the_first_stays() -> None:

@@ -24,7 +24,8 @@ from services.events import (
     encode,
 )
 from services.master_keys import UnknownMaster
-from services.vault import Seals, Vault, marked, marked_fact
+from services.phone_keys import PhoneKeys
+from services.vault import Seals, Vault, key_of, marked, marked_fact
 from tests.steps import ACTION_ID, NOON, complaint_id
 
 pytestmark = pytest.mark.anyio
@@ -211,12 +212,31 @@ async def test_one_person_is_one_key_however_the_number_is_written() -> None:
         kept.store(seals)
         one.confirm(seals)
     assert len(used) == 1
-    assert len({one.person_hash(phone) for phone in spellings}) == 1
+    assert len({one.person_hashes(phone) for phone in spellings}) == 1
     assert len([key for key in kept.rows.values() if key.person]) == 1
 
 
+async def test_a_person_is_one_key_under_whichever_phone_key_the_number_stands() -> None:
+    kept, new = Kept(), os.urandom(32)
+    first = vault(kept)
+    fact, seals = await first.seal(RECEIVED, STREAM, 1)
+    kept.store(seals)
+    (known,) = [key for key in kept.rows.values() if key.person]
+    second = Vault(MASTER, PhoneKeys(new, [PHONES]), kept.fetch)
+    _, before = await second.seal(RECEIVED, STREAM, 2)
+    (made,) = [key for key in before.new if key.person]
+    assert made.hashes == second.person_hashes(PERSONAL["phone"]).all
+    assert made.hashes[1] == known.person
+    # As the append says it: the person has that key, and the one just made is not wanted.
+    second.learn([known], [made.key_id])
+    again, after = await second.seal(RECEIVED, STREAM, 2)
+    assert not [key for key in after.new if key.person]
+    tokens = [one.complainant.phone for one in (again, fact) if one.complainant and one.complainant.phone]
+    assert [key_of(token) for token in tokens] == [known.key_id] * 2
+
+
 async def test_a_person_s_hash_needs_the_phone_key() -> None:
-    hashes = {Vault(MASTER, os.urandom(32), Kept().fetch).person_hash("13812345678") for _ in range(2)}
+    hashes = {Vault(MASTER, os.urandom(32), Kept().fetch).person_hashes("13812345678").current for _ in range(2)}
     assert len(hashes) == 2
     assert all(b"1381234" not in one for one in hashes)
 
