@@ -11,7 +11,8 @@ import msgspec
 
 from grading_engine.policy import shipped
 from grading_engine.telling import policy_rules
-from intake_api.openapi import ACTION_BODIES, EXAMPLES
+from intake_api.examples import EXAMPLES
+from intake_api.openapi import ACTION_BODIES
 from intake_api.problems import CODES
 from services import events
 from services.permit import RULES

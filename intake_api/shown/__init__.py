@@ -1,0 +1,1 @@
+"""The documents that the service answers with, as classes for the OpenAPI document; what encodes them is elsewhere."""
