@@ -21,7 +21,7 @@ run: setup
 	@exec $(BIN)/anjuan serve --demo
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile tests
 
 check: setup
 	$(BIN)/ruff check .

@@ -6,9 +6,11 @@ its holidays but no make-up days, so its answers may move once it is. Days are t
 
 from datetime import date, datetime, time, timedelta
 from functools import cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import holidays
+if TYPE_CHECKING:
+    import holidays
 
 _BEIJING = ZoneInfo("Asia/Shanghai")
 _DAY = timedelta(days=1)
@@ -16,7 +18,10 @@ _LAST_MOMENT = time(23, 59, 59, 999999, tzinfo=_BEIJING)
 
 
 @cache
-def _china(year: int) -> holidays.HolidayBase:
+def _china(year: int) -> "holidays.HolidayBase":
+    # Takes a tenth of a second to load, and only documents that count working days need it.
+    import holidays
+
     return holidays.country_holidays("CN", years=year)
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,10 +14,12 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from intake_api.claims import LEEWAY, Meant, Names, caller_of
-from intake_api.issuer import Issuer
 from intake_api.signed import Said, Unauthenticated, read, verify
 from services.caller import Caller
 from services.revocations import Grant
+
+if TYPE_CHECKING:
+    from intake_api.issuer import Issuer
 
 __all__ = ["Forbidden", "Tokens", "Unauthenticated", "claims_in", "grant_of"]
 
@@ -52,7 +54,7 @@ class Tokens:
         self,
         seed: bytes,
         revoked: Callable[[Grant], bool] = _nothing,
-        issuer: Issuer | None = None,
+        issuer: "Issuer | None" = None,
         former: Sequence[bytes] = (),
     ) -> None:
         self._key = _jwk(seed)

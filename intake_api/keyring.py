@@ -1,11 +1,10 @@
 """The vault as the settings have it, and who was forgotten, for every process of the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 import structlog
 
-from projections.forgetting import clear_texts
 from projections.grams import Grams
 from services.erasure_book import ErasureBook
 from services.event_log import EventLog
@@ -42,7 +41,14 @@ def vault_of(settings: Settings, log: EventLog, masters: MasterKeys, count: Call
 
 def book_of(settings: Settings, log: EventLog, vault: Vault) -> ErasureBook:
     """With the list in the configured folder."""
-    return ErasureBook(log, vault, settings.erasures, lambda cases: clear_texts(log.read, cases))
+
+    async def forget_texts(cases: Collection[UUID]) -> None:
+        # Loads SQLAlchemy, which many a command does without.
+        from projections.forgetting import clear_texts
+
+        await clear_texts(log.read, cases)
+
+    return ErasureBook(log, vault, settings.erasures, forget_texts)
 
 
 async def phone_key_in_use(settings: Settings, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -11,7 +12,6 @@ from intake_api import bodies
 from intake_api.access import Forbidden, Tokens
 from intake_api.deadlines import Deadlines
 from intake_api.http import Call, NotFound
-from intake_api.issuer import Issuer
 from intake_api.keyring import book_of, grams_of, masters_of, vault_of
 from intake_api.looked import Looked
 from intake_api.polled import PATIENCE, Polled, ProjectionBehind
@@ -43,8 +43,11 @@ from services.jobs import Jobs
 from services.policies import PolicyBook
 from services.registrar import Registrar
 from services.revocations import Revocations
-from services.settings import Settings
+from services.settings import Oidc, Settings
 from services.tree_heads import TreeHeads
+
+if TYPE_CHECKING:
+    from intake_api.issuer import Issuer
 
 
 class Services:
@@ -77,7 +80,7 @@ class Services:
         self.registrar = Registrar(self.log, self.vault, self.directory)
         self.token_key = settings.key("ANJUAN_TOKEN_KEY")
         self.revocations = Revocations(self.log, lambda: self.now(), self._revoked)
-        self.issuer = Issuer(settings.oidc, self._withdrawn) if settings.oidc else None
+        self.issuer = self._issuer(settings.oidc) if settings.oidc else None
         former = settings.former_keys("ANJUAN_TOKEN_KEY")
         self.tokens = Tokens(self.token_key, self.revocations.hit, self.issuer, former)
         self.rates = Rates(*settings.rate) if settings.rate else None
@@ -90,6 +93,12 @@ class Services:
         self.epoch = 1
         # Whether a rebuild that was asked for here is under way.
         self.rebuilding = False
+
+    def _issuer(self, oidc: Oidc) -> "Issuer":
+        # Its HTTP client takes a tenth of a second to load, for whoever has no issuer too.
+        from intake_api.issuer import Issuer
+
+        return Issuer(oidc, self._withdrawn)
 
     def folder(self, kept: int) -> Folder:
         """What folds the ledger for the views, remembering so many cases."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import xlsxwriter
-
 from projections.export_columns import Cell, Column
 
 BOM = "\ufeff"
@@ -72,6 +70,9 @@ class Workbook:
     """
 
     def __init__(self, folder: Path, name: str, columns: Sequence[Column], language: str) -> None:
+        # Takes a tenth of a second to load, and most processes never write one.
+        import xlsxwriter
+
         self.path = folder / "made.xlsx"
         self._name, self._columns, self._language = name, columns, language
         self._book = xlsxwriter.Workbook(str(self.path), {"constant_memory": True, "tmpdir": str(folder)})

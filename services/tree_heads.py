@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 import structlog
 
 from services.checkpoints import HeadKey, TreeHead, opened, opened_by, origin_of
@@ -36,6 +35,10 @@ SELECT note FROM tree_heads WHERE (epoch, size) > (%b, %b) ORDER BY epoch, size 
 _OWN_KEY = "INSERT INTO head_keys (public, since) VALUES (%b, %b) ON CONFLICT DO NOTHING"
 _KEYS = "SELECT public FROM head_keys ORDER BY since DESC"
 _LAST = "SELECT size, signed_at FROM tree_heads WHERE epoch = %b ORDER BY size DESC LIMIT 1"
+
+
+class NotSent(OSError):
+    """Whoever was named did not take a head; the message is the fault's name."""
 
 
 class Forked(Exception):
@@ -149,9 +152,9 @@ class TreeHeads:
                 await self._keep(KeptHeads(self._folder, (await tree(self._log.read)).ledger_id))
             if self._target:
                 await self._send()
-        except (OSError, httpx.HTTPError) as failure:
+        except OSError as failure:
             if self.unpushed_since is None:
-                structlog.get_logger().error("tree_heads_not_kept_outside", fault=type(failure).__name__)
+                structlog.get_logger().error("tree_heads_not_kept_outside", fault=_named(failure))
             self.unpushed_since = self.unpushed_since or self._clock()
         else:
             self.unpushed_since = None
@@ -176,14 +179,24 @@ class TreeHeads:
         """The newest head to whoever was named; those before it are in it."""
         if self._known is None or self._known == self._pushed:
             return
-        async with httpx.AsyncClient(timeout=_PATIENCE) as client:
-            sent = await client.post(
-                self._target,
-                content=self._key.signed(self._known).encode(),
-                headers={"content-type": "text/plain; charset=utf-8"},
-            )
-            sent.raise_for_status()
+        # Takes a tenth of a second to load, and few name anybody.
+        import httpx
+
+        try:
+            async with httpx.AsyncClient(timeout=_PATIENCE) as client:
+                sent = await client.post(
+                    self._target,
+                    content=self._key.signed(self._known).encode(),
+                    headers={"content-type": "text/plain; charset=utf-8"},
+                )
+                sent.raise_for_status()
+        except httpx.HTTPError as failure:
+            raise NotSent(type(failure).__name__) from None
         self._pushed = self._known
+
+
+def _named(failure: OSError) -> str:
+    return str(failure) if isinstance(failure, NotSent) else type(failure).__name__
 
 
 async def extends(log: EventLog, now: Tree, kept: TreeHead) -> bool:

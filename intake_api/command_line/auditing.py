@@ -26,18 +26,13 @@ from services.tree_heads import Forked, extends
 from services.verifier import Fault, Key, Unreadable, Verified, read_key, read_keys, verify_file
 from services.whole_ledger import verify_ledger
 
+app = typer.Typer()
 audit = typer.Typer(no_args_is_help=True, help="What an auditor takes along.")
+audit.callback()(lambda: None)
+app.add_typer(audit, name="audit")
 
 
-def register(app: typer.Typer) -> None:
-    """Let the program know them."""
-    audit.callback()(lambda: None)
-    audit.command("export")(export_file)
-    app.add_typer(audit, name="audit")
-    app.command()(verify)
-    app.command()(restored)
-
-
+@audit.command("export")
 def export_file(
     file: Annotated[Path, typer.Argument(dir_okay=False, help="Where to; compressed if it ends in .gz.")],
     begin: Annotated[
@@ -75,6 +70,7 @@ def export_file(
         print(f"{last - first + 1} events, positions {first} to {last}: {file}")
 
 
+@app.command()
 def verify(
     file: Annotated[Path | None, typer.Argument(help="An audit file; left out: the database itself.")] = None,
     key: Annotated[
@@ -121,6 +117,7 @@ async def _former_keys(url: str) -> list[bytes]:
     return [bytes(row[0]) for row in rows]
 
 
+@app.command()
 def restored(
     reason: Annotated[str, typer.Option(help="Why, in a few words; it stands in the ledger for ever.")],
 ) -> None:

@@ -7,6 +7,7 @@ from time import monotonic, sleep
 
 import psycopg
 
+from intake_api.command_line.explained import TablesBehind
 from intake_api.keyring import forgotten_first
 from services.embedded_postgres import EmbeddedPostgres
 from services.migrations import is_current, migrate, require_roles
@@ -18,10 +19,6 @@ WHERE backend_type = 'client backend' AND datname = current_database() AND pid <
 """
 # Seconds for sessions that were closed to be gone.
 _LEAVING = 2.0
-
-
-class TablesBehind(Exception):
-    """The configured database's tables are not those of this release."""
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:

@@ -6,14 +6,16 @@ from contextlib import contextmanager
 import psycopg
 import typer
 from rich.console import Console
-from sqlalchemy.exc import ArgumentError, OperationalError
 
-from intake_api.command_line.database import TablesBehind
 from services.embedded_postgres import EmbeddedPostgresError
 from services.event_log.privileges import RolesRefused
 from services.settings import BadSetting
 
 console = Console(stderr=True)
+
+
+class TablesBehind(Exception):
+    """The configured database's tables are not those of this release."""
 
 
 @contextmanager
@@ -24,10 +26,10 @@ def explained() -> Iterator[None]:
     except (BadSetting, EmbeddedPostgresError, RolesRefused) as fault:
         console.print(f"[red]{fault}[/red]")
         raise typer.Exit(2) from None
-    except (psycopg.OperationalError, OperationalError):
+    except psycopg.OperationalError:
         console.print("[red]The database does not answer.[/red] See ANJUAN_DATABASE_URL")
         raise typer.Exit(2) from None
-    except (psycopg.ProgrammingError, ArgumentError):
+    except psycopg.ProgrammingError:
         # Without its text, which may quote the URL and so a password.
         console.print("[red]ANJUAN_DATABASE_URL is not the URL of a PostgreSQL database[/red]")
         raise typer.Exit(2) from None

@@ -33,7 +33,10 @@ from services.settings import Settings
 
 _ADMIN = Caller("command-line", "admin", "group", frozenset({"*"}), float("inf"))
 
+app = typer.Typer()
 keys = typer.Typer(invoke_without_command=True, help="Which keys are in use, and wrapping the data keys anew.")
+
+app.add_typer(keys, name="keys")
 
 
 @keys.callback()
@@ -106,6 +109,7 @@ def refuse_another_phone_key(settings: Settings, url: str) -> None:
         raise typer.Exit(1) from None
 
 
+@app.command()
 def erase(
     case: Annotated[str, typer.Option(help="The case's id or number.")],
     complaint: Annotated[str, typer.Option(help="The complaint's id.")],

@@ -10,12 +10,10 @@ from intake_api.command_line.database import running_database
 from intake_api.command_line.explained import console, explained
 from services.settings import Settings
 
-
-def register(app: typer.Typer) -> None:
-    """Let the program know it."""
-    app.command()(mining)
+app = typer.Typer()
 
 
+@app.command()
 def mining(
     file: Annotated[Path, typer.Argument(dir_okay=False, help=".xes, .json, .jsonocel, .xml or .xmlocel; .gz too.")],
     format: Annotated[Literal["xes", "ocel"] | None, typer.Option(help="Left out: by the file's ending.")] = None,

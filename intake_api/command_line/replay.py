@@ -29,6 +29,7 @@ from services.event_log import Head
 from services.rules import Malformed
 from services.settings import Settings
 
+app = typer.Typer()
 Format = Literal["json", "csv", "html"]
 
 
@@ -44,6 +45,7 @@ class _Begun(msgspec.Struct):
     head: Head
 
 
+@app.command()
 def replay(
     region: Annotated[str | None, typer.Option(help="A region's code; without: the whole group.")] = None,
     project: Annotated[str | None, typer.Option(help="A project's code.")] = None,

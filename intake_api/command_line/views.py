@@ -20,16 +20,12 @@ Cases = Annotated[list[str] | None, typer.Argument(metavar="CASE", help="A case'
 NamedCases = Annotated[list[str], typer.Argument(metavar="CASE", help="A case's id or number.")]
 
 
-def register(app: typer.Typer, parked: typer.Typer) -> None:
-    """Let the program know them."""
-    app.command()(follow)
-    app.command()(rebuild)
-    app.command("check-projections")(check_projections)
-    parked.command("list")(list_parked)
-    parked.command("retry")(retry_parked)
-    parked.command("drop")(drop_parked)
+app = typer.Typer()
+parked = typer.Typer(no_args_is_help=True, help="Cases that the views set aside.")
+app.add_typer(parked, name="parked")
 
 
+@app.command()
 def follow() -> None:
     """Keep the views up to date in this process, whenever no other does, until Ctrl-C. Serves no HTTP."""
     from intake_api.following import follow
@@ -42,6 +38,7 @@ def follow() -> None:
     with_database(run)
 
 
+@app.command()
 def rebuild(
     restart: Annotated[bool, typer.Option(help="Begin anew rather than go on with what was left.")] = False,
     cancel: Annotated[bool, typer.Option(help="Let the rebuild that runs stop; it keeps what it has.")] = False,
@@ -74,6 +71,7 @@ def rebuild(
     print(f"The views are rebuilt (generation {view.generation}, position {view.position}).")
 
 
+@app.command("check-projections")
 def check_projections(
     sample: Annotated[float, typer.Option(min=0.0001, max=1, help="Which share of the cases to look at.")] = 1.0,
 ) -> None:
@@ -90,6 +88,7 @@ def check_projections(
     print(f"{compared} rows: no difference.")
 
 
+@parked.command("list")
 def list_parked() -> None:
     """Print the cases that could not be applied: case, region, position, state and what went wrong."""
     from intake_api.operating import list_parked
@@ -100,6 +99,7 @@ def list_parked() -> None:
         )
 
 
+@parked.command("retry")
 def retry_parked(cases: Cases = None) -> None:
     """Apply them again, as after an update that mends the fault; exit 1 if one is still parked."""
     from intake_api.operating import retry_parked
@@ -115,6 +115,7 @@ def retry_parked(cases: Cases = None) -> None:
         raise typer.Exit(1)
 
 
+@parked.command("drop")
 def drop_parked(cases: NamedCases) -> None:
     """Give them up: the service counts as well again, and they show what they showed before the fault."""
     from intake_api.operating import drop_parked

@@ -122,7 +122,7 @@ def missing(connection: Database) -> list[str]:
 def require(connection: Database) -> None:
     """Raises `RolesRefused` unless the login can take every role."""
     if refused := missing(connection):
-        (login,) = connection.exec_driver_sql("SELECT session_user").one()
+        [(login,)] = connection.exec_driver_sql("SELECT session_user")
         raise RolesRefused(refused, login)
 
 
@@ -199,5 +199,5 @@ def _statements(table: str, rule: Rule) -> Iterator[str]:
 
 def _taking(connection: Database) -> str:
     """How PostgreSQL calls it that a role may be taken; before version 16 each member may."""
-    (version,) = connection.exec_driver_sql("SELECT current_setting('server_version_num')::int").one()
+    [(version,)] = connection.exec_driver_sql("SELECT current_setting('server_version_num')::int")
     return "'SET'" if version >= 160000 else "'MEMBER'"

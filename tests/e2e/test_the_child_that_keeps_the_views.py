@@ -1,5 +1,6 @@
 """`anjuan serve` and its child: replaced when it dies or freezes, gone when its parent is, whatever ended that."""
 
+import base64
 import json
 import os
 import signal
@@ -159,9 +160,10 @@ def _first_child(service: Service) -> list[int]:
 
 
 async def test_off_is_off_and_inside_is_one_process(durable_database_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path / "off", durable_database_url, ANJUAN_FOLLOW="off") as off:
+    key = base64.b64encode(os.urandom(32)).decode()
+    with serving(tmp_path / "off", durable_database_url, ANJUAN_FOLLOW="off", ANJUAN_PHONE_KEY=key) as off:
         assert not (await _standing(off))["leading"] and not off.followers()
-        with serving(tmp_path / "inside", durable_database_url, ANJUAN_FOLLOW="inside") as inside:
+        with serving(tmp_path / "inside", durable_database_url, ANJUAN_FOLLOW="inside", ANJUAN_PHONE_KEY=key) as inside:
             await in_thread(time.sleep, 1.5)
             assert (await _standing(off))["leader"].endswith(f":{inside.process.pid}")
             assert not inside.followers()

@@ -75,7 +75,9 @@ async def _append(services: Services, entries: Sequence[Entry]) -> None:
         position += 1
         sealed, seals = await services.vault.seal(entry.action, entry.stream, entry.version)
         for key in seals.new:
-            await services.log.read.do("INSERT INTO data_keys (key_id, person, wrapped) VALUES (%b, %b, %b)", list(key))
+            await services.log.read.do(
+                "INSERT INTO data_keys (key_id, person, wrapped) VALUES (%b, %b, %b)", list(key[:3])
+            )
         services.vault.confirm(seals)
         at = entry.recorded_at + timedelta(microseconds=position)
         place = (position, entry.stream, entry.version, sealed.name, sealed.schema, entry.actor, entry.region, at)
