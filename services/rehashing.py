@@ -15,9 +15,9 @@ from services.phone_keys import PhoneKeys
 from services.vault import Vault, key_of
 
 _PAGE = 2_000
-# A key with another hash than its number has; not where that hash is another key's: these would be one person twice.
 _STAND = "SELECT key_id, person FROM data_keys WHERE key_id = ANY(%b::uuid[]) AND person IS NOT NULL"
 _TAKEN = "SELECT person, key_id FROM data_keys WHERE person = ANY(%b::bytea[])"
+# Not where another key stands under that hash: the two would be one person twice.
 _PUT = """
 UPDATE data_keys AS d SET person = new.person
 FROM unnest(%b::uuid[], %b::bytea[], %b::bytea[]) AS new (key_id, before, person)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from services.embedded_postgres import EmbeddedPostgresError
+from services.event_log import Unavailable
 from services.event_log.privileges import RolesRefused
 from services.settings import BadSetting
 
@@ -26,7 +27,7 @@ def explained() -> Iterator[None]:
     except (BadSetting, EmbeddedPostgresError, RolesRefused) as fault:
         console.print(f"[red]{fault}[/red]")
         raise typer.Exit(2) from None
-    except psycopg.OperationalError:
+    except (psycopg.OperationalError, Unavailable):
         console.print("[red]The database does not answer.[/red] See ANJUAN_DATABASE_URL")
         raise typer.Exit(2) from None
     except psycopg.ProgrammingError:

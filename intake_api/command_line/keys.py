@@ -104,8 +104,8 @@ def refuse_another_phone_key(settings: Settings, url: str) -> None:
     except UnknownPhoneKey as unknown:
         told = f"Numbers of this ledger are hashed under phone key {unknown}, which is not given"
         console.print(f"[red]{told}:[/red] under another key whoever calls again would be somebody new.")
-        console.print("Give it as ANJUAN_PHONE_KEY, or in ANJUAN_PHONE_KEY_OLD to replace it; if it is lost: ")
-        console.print("anjuan keys rehash, while no service runs")
+        console.print("Give it as ANJUAN_PHONE_KEY, or in ANJUAN_PHONE_KEY_OLD to replace it; if it is lost,")
+        console.print("run: anjuan keys rehash, while no service runs")
         raise typer.Exit(1) from None
 
 
