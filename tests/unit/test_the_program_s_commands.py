@@ -17,12 +17,10 @@ _FOLDER = Path(intake_api.command_line.__file__).parent
 def test_every_command_is_found_by_its_name() -> None:
     program = typer.main.get_group(app)
     context = typer.Context(program)
-    found = set()
-    for file in _FOLDER.glob("*.py"):
-        module = (
-            import_module(f"intake_api.command_line.{file.stem}") if file.stem not in ("__init__", "main") else None
-        )
-        if module and isinstance(held := getattr(module, "app", None), typer.Typer):
+    found: set[str] = set()
+    for name in {file.stem for file in _FOLDER.glob("*.py")} - {"__init__", "main"}:
+        held = getattr(import_module(f"intake_api.command_line.{name}"), "app", None)
+        if isinstance(held, typer.Typer):
             found |= typer.main.get_group(held).commands.keys()
     assert found == set(program.list_commands(context))
     assert all(program.get_command(context, name) for name in found)
