@@ -144,4 +144,6 @@ _serial = count()
 def _new(path: str) -> str:
     number = next(_serial)
     at = datetime.now(UTC) - timedelta(days=400, microseconds=number)
-    return path.replace("{from}", at.isoformat().replace("+00:00", "Z")).replace("{serial}", str(number))
+    # A position that the smallest ledger has, each time spelled anew.
+    position = f"{number % 9_000:0{4 + number // 9_000 % 15}d}"
+    return path.replace("{from}", at.isoformat().replace("+00:00", "Z")).replace("{serial}", position)
