@@ -122,7 +122,6 @@ async def _written(services: Services, answered: Answered, located: bool = False
     """The answer to a write, its personal data opened."""
     body = await services.vault.open_document(answered.document)
     headers = [
-        (b"etag", b'"%d"' % answered.version),
         (b"ledger-position", b"%d" % answered.position),
         (b"cache-control", b"no-store"),
     ]
@@ -130,4 +129,4 @@ async def _written(services: Services, answered: Answered, located: bool = False
         headers.append((b"location", f"/v1/cases/{answered.stream}".encode()))
     if answered.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return Reply(answered.status, body, headers)
+    return Reply(answered.status, body, headers, tag=b'"%d"' % answered.version)

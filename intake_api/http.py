@@ -42,9 +42,9 @@ class UnknownParameter(Exception):
 
 
 class Reply:
-    """A finished answer."""
+    """A finished answer; `tag`: its entity tag, where it has one."""
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "content_type", "headers", "status", "tag")
 
     def __init__(
         self,
@@ -52,9 +52,10 @@ class Reply:
         body: bytes,
         headers: Iterable[tuple[bytes, bytes]] = (),
         content_type: bytes = _JSON,
+        tag: bytes | None = None,
     ) -> None:
-        self.status, self.body, self.content_type = status, body, content_type
-        self.headers = list(headers)
+        self.status, self.body, self.content_type, self.tag = status, body, content_type, tag
+        self.headers = [(b"etag", tag), *headers] if tag else list(headers)
 
     async def send(self, send: Send, epoch: int) -> None:
         """Answer. `epoch` rises when a backup was restored, and is on every answer."""
@@ -123,10 +124,11 @@ class Call(Request):
     def query(self, known: Collection[str] | None) -> dict[str, list[str]]:
         """The query's parameters, each with all its values; one that is not `known` is refused (None: none is)."""
         found: dict[str, list[str]] = {}
+        query: bytes = self.scope["query_string"]
+        if not query:
+            return found
         try:
-            pairs = parse_qsl(
-                self.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100
-            )
+            pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
             raise UnknownParameter("invalid_parameter", "") from None
         for name, value in pairs:
@@ -223,7 +225,6 @@ def entity_tag(body: bytes) -> str:
 def read_reply(call: Call, body: bytes, tag: str, headers: Sequence[tuple[bytes, bytes]]) -> Reply:
     """200 with its ETag, or 304 when the caller has it already."""
     shared = [
-        (b"etag", f'"{tag}"'.encode()),
         (b"cache-control", b"private, no-cache"),
         (b"vary", b"Authorization, Accept-Language"),
         *headers,
@@ -231,5 +232,5 @@ def read_reply(call: Call, body: bytes, tag: str, headers: Sequence[tuple[bytes,
     # On a write, which has been stored by now, it is no question.
     asked = call.header(b"if-none-match") if call.method == "GET" else None
     if asked and (asked.strip() == "*" or f'"{tag}"' in [t.strip().removeprefix("W/") for t in asked.split(",")]):
-        return Reply(304, b"", shared)
-    return Reply(200, body, shared)
+        return Reply(304, b"", shared, tag=f'"{tag}"'.encode())
+    return Reply(200, body, shared, tag=f'"{tag}"'.encode())

@@ -105,10 +105,9 @@ class Looked:
         One that this process did not give itself is noted, once: who names the tag of an answer that another caller
         was given learns that it still holds.
         """
-        tag = next((value for name, value in reply.headers if name == b"etag"), None)
-        if tag is None:
+        if reply.tag is None:
             return True
-        had = hash((caller.subject, call.path, call.scope["query_string"], tag))
+        had = hash((caller.subject, call.path, call.scope["query_string"], reply.tag))
         if reply.status == 304 and had in self._have:
             return False
         if len(self._have) >= _REMEMBERED:
@@ -169,6 +168,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
+@lru_cache(4096)
 def _clean(text: str) -> str:
     """As the database can store it."""
     return _UNSTORABLE.sub("\ufffd", text[:_LONGEST_SUBJECT])

@@ -1,5 +1,6 @@
 """What tests share: PostgreSQL servers of their own, and a fresh, migrated database for each test that asks."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -14,6 +15,10 @@ from services.migrations import migrate
 _TEMPLATE = "migrated"
 # Never durable, so never slow: nothing in these clusters outlives the test session.
 HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+# A session in the background ignores Ctrl-C, and all that it starts would: what they do at it could not be tried.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ _T = TypeVar("_T")
 _PATIENCE = 2.0
 _PAGE = 1000
 _POLL = 0.5
-
+_OF_THE_HEAD = len(Head._fields)
+Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
 # Of regions, as `seeing` has them, the streams that somebody of these regions asks for.
 Sought = Mapping[str, Collection[UUID]]
@@ -129,10 +130,7 @@ class Reader:
         """The stream's records above version `after`, and a head that they reflect at least."""
 
         async def ask(connection: Connection) -> tuple[Head, list[Record]]:
-            async with connection.pipeline():
-                head = await connection.execute(sql.READ_HEAD, binary=True)
-                rows = await connection.execute(sql.HISTORY, [stream, after], binary=True)
-                return await _one_head(head), [Record(*row) for row in await rows.fetchall()]
+            return await _below_the_head(await connection.execute(sql.HISTORY, [stream, after], binary=True))
 
         return await self.look(ask)
 
@@ -141,34 +139,31 @@ class Reader:
         return await self._records(sql.PAGE, [stream, after, limit])
 
     async def histories(self, known: Mapping[UUID, int]) -> tuple[Head, list[Record]]:
-        """Each stream's records above the version known of it, by stream and version, and a head as in `history`."""
+        """Each stream's records above the version known of it, as they were recorded, and a head as in `history`."""
 
         async def ask(connection: Connection) -> tuple[Head, list[Record]]:
-            async with connection.pipeline():
-                head = await connection.execute(sql.READ_HEAD, binary=True)
-                rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
-                return await _one_head(head), [Record(*row) for row in await rows.fetchall()]
+            asked = [list(known), list(known.values())]
+            return await _below_the_head(await connection.execute(sql.HISTORIES, asked, binary=True))
 
         return await self.look(ask)
 
     async def news(self, known: Mapping[UUID, int], after: int, sought: Sought) -> News:
         """As `histories`; the changes of the directory above a position; and of what is sought what is seen."""
+        asked = [list(known), list(known.values()), after]
 
         async def ask(connection: Connection) -> News:
+            if not sought:
+                return _news(*await _below_the_head(await connection.execute(sql.NEWS, asked, binary=True)), set())
             async with connection.pipeline():
-                head = await connection.execute(sql.READ_HEAD, binary=True)
-                rows = await connection.execute(sql.HISTORIES, [list(known), list(known.values())], binary=True)
-                changes = await connection.execute(sql.DIRECTORY_AFTER, [after], binary=True)
+                found = await connection.execute(sql.NEWS, asked, binary=True)
                 # These last: they leave the transaction, which is all that is sent together, seeing less.
                 seen = {
                     regions: await connection.execute(sql.SEEN_OF, [regions, list(streams)], binary=True)
                     for regions, streams in sought.items()
                 }
-                return News(
-                    await _one_head(head),
-                    [Record(*row) for row in await rows.fetchall()],
-                    [Record(*row) for row in await changes.fetchall()],
-                    {(regions, stream) for regions, found in seen.items() for (stream,) in await found.fetchall()},
+                return _news(
+                    *await _below_the_head(found),
+                    {(regions, stream) for regions, rows in seen.items() for (stream,) in await rows.fetchall()},
                 )
 
         return await self.look(ask)
@@ -257,6 +252,15 @@ class Reader:
 
         await self.beside.look(ask)
 
+    async def copy(self, statement: str, rows: bytes) -> None:
+        """Rows beside the ledger, by a COPY and in its text format."""
+
+        async def ask(connection: Connection) -> None:
+            async with connection.cursor() as cursor, cursor.copy(statement) as copying:
+                await copying.write(rows)
+
+        await self.beside.look(ask)
+
     async def _records(self, statement: str, parameters: Sequence[object]) -> list[Record]:
         return [Record(*row) for row in await self.rows(statement, parameters)]
 
@@ -297,8 +301,23 @@ async def _head(connection: Connection) -> Head:
     return await _one_head(await connection.execute(sql.READ_HEAD, binary=True))
 
 
-async def _one_head(cursor: psycopg.AsyncCursor[tuple[Any, ...]]) -> Head:
-    row = await cursor.fetchone()
+async def _one_head(cursor: Cursor) -> Head:
+    return _head_of(await cursor.fetchone())
+
+
+def _head_of(row: Sequence[Any] | None) -> Head:
     if row is None:
         raise RuntimeError("the ledger has no head row: run the migrations")
-    return Head(*row)
+    return Head(*row[:_OF_THE_HEAD])
+
+
+async def _below_the_head(cursor: Cursor) -> tuple[Head, list[Record]]:
+    """What a statement of `_below_the_head` has found."""
+    rows = await cursor.fetchall()
+    records = [Record(*row[_OF_THE_HEAD:]) for row in rows if row[_OF_THE_HEAD] is not None]
+    return _head_of(rows[0] if rows else None), records
+
+
+def _news(head: Head, records: Sequence[Record], seen: Collection[tuple[str, UUID]]) -> News:
+    changes = [record for record in records if record.name in sql.OF_THE_DIRECTORY]
+    return News(head, [record for record in records if record.name not in sql.OF_THE_DIRECTORY], changes, seen)

@@ -11,12 +11,14 @@ from rich.table import Table
 from tests.bench.measuring import Contender, Report, Spread
 
 _PARTS = ("appends", "http", "long_cases", "policy", "replaying", "views")
+# Only when asked for: it needs a commit to be compared with.
+_ASKED = ("against",)
 
 
 def main() -> None:
     asked = sys.argv[1:] or list(_PARTS)
-    if unknown := [part for part in asked if part not in _PARTS]:
-        sys.exit(f"no part {', '.join(unknown)}; there are {', '.join(_PARTS)}")
+    if unknown := [part for part in asked if part not in _PARTS + _ASKED]:
+        sys.exit(f"no part {', '.join(unknown)}; there are {', '.join(_PARTS + _ASKED)}")
     console = Console(width=None if sys.stdout.isatty() else 150)
     reports = {part: _measure(part)() for part in asked}
     for report in reports.values():
@@ -27,7 +29,9 @@ def main() -> None:
 
 def _measure(part: str) -> Callable[[], Report]:
     # Each part imports what it drives: one can be run without the other's packages.
-    if part == "appends":
+    if part == "against":
+        from tests.bench.against import measure
+    elif part == "appends":
         from tests.bench.appends import measure
     elif part == "long_cases":
         from tests.bench.long_cases import measure

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from uuid import uuid4
 
 import psycopg
@@ -63,7 +64,7 @@ def measure(rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Report:
         folder = stack.enter_context(scratch())
         server = stack.enter_context(durable_postgres(folder))
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        ours, token = stack.enter_context(_ours(server, folder, runner))
+        ours, token = stack.enter_context(serving_actions(server, folder, runner))
         rivals = stack.enter_context(_rivals(server, folder, runner, token))
         empty, declared, crud = rivals
         interleave([ours, *rivals], rounds, seconds)
@@ -91,9 +92,11 @@ def beside(arguments: list[str], environment: Mapping[str, str]) -> Iterator[Non
 
 
 @contextmanager
-def _ours(server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner) -> Iterator[tuple[Contender, str]]:
-    """`anjuan serve` on the embedded server of its data folder, which it finds running."""
-    environment = {"ANJUAN_DATA": str(folder), "ANJUAN_ACCESS_LOG": "off", "ANJUAN_LOG_LEVEL": "warning"}
+def serving_actions(
+    server: EmbeddedPostgres, folder: Path, runner: asyncio.Runner, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[Contender, str]]:
+    """`anjuan serve` on the embedded server of its data folder, which it finds running; `more` of its environment."""
+    environment = {"ANJUAN_DATA": str(folder), "ANJUAN_ACCESS_LOG": "off", "ANJUAN_LOG_LEVEL": "warning", **more}
     port = free_port()
     command = ["-m", "intake_api", "serve", "--demo", "--port", str(port)]
     with ExitStack() as stack:

@@ -6,7 +6,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +68,7 @@ def measure(rounds: int = _ROUNDS, seconds: float = _SECONDS) -> Report:
             if size == sizes[0]:
                 ratios.append(Ratio.of(f"{size}: catching up ÷ library's runner", caught_up, counting, 50))
                 contenders.append(counting)
-            with _served(server, folder, size, environment, runner) as served:
+            with served_ledger(server, folder, size, environment, runner) as served:
                 asked = reading.questions(served, str(size))
                 interleave(asked, rounds, seconds)
                 contenders += asked
@@ -117,9 +117,10 @@ def _some(samples: list[int]) -> str:
 
 
 @contextmanager
-def _served(
-    server: EmbeddedPostgres, folder: Path, size: int, environment: dict[str, str], runner: asyncio.Runner
+def served_ledger(
+    server: EmbeddedPostgres, folder: Path, size: int, environment: Mapping[str, str], runner: asyncio.Runner
 ) -> Iterator[Served]:
+    """A running service over the ledger of that size."""
     port = free_port()
     with process(["-m", "intake_api", "serve", "--port", str(port)], environment, port, folder) as pid:
         tokens = Tokens(Settings({"ANJUAN_DATA": str(folder)}).key("ANJUAN_TOKEN_KEY"))

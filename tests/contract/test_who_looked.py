@@ -1,9 +1,12 @@
 """Who looked: reads of personal data and refusals can be audited, and no row repeats what was asked."""
 
 import asyncio
+import os
+import random
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -309,10 +312,10 @@ class _Away:
         self.read, self._log, self.fault = self, log, fault
         self.here = False
 
-    async def do(self, statement: str, parameters: list[object]) -> None:
+    async def copy(self, statement: str, rows: bytes) -> None:
         if not self.here:
             raise self.fault
-        await self._log.read.do(statement, parameters)
+        await self._log.read.copy(statement, rows)
 
 
 async def test_an_outage_keeps_what_there_is_room_for_and_counts_the_rest(house: House) -> None:
@@ -344,6 +347,46 @@ async def test_any_subject_that_a_token_can_name_is_stored(house: House) -> None
     caller = house.caller("agent", region, subject=subject.replace("\ud800", ""))
     assert (await caller.get("/v1/cases")).status_code == 200
     assert len(await looks(house, subject=subject.replace("\0", "\ufffd").replace("\ud800", ""))) == 1
+
+
+# What ends a value, a row, an array or an element of one in the format that rows are stored by, and what escapes it.
+_AWKWARD = ["\\", "\t", "\n", "\r", '"', "{", "}", ",", "'", " ", "N", r"\N", r"\.", "NULL", "\b", "案", "x", ""]
+
+
+def _awkward(rng: random.Random) -> str:
+    return "".join(rng.choices(_AWKWARD, k=rng.randrange(6)))
+
+
+def _any_row(rng: random.Random, at: datetime, subject: str) -> Noted:
+    return Noted(
+        at,
+        subject + _awkward(rng),
+        rng.choice([None, _awkward(rng)]),
+        rng.choice([None, _awkward(rng)]),
+        _awkward(rng),
+        rng.choice([200, 304, 404]),
+        [_awkward(rng) for _ in range(rng.randrange(4))],
+        [uuid4() for _ in range(rng.randrange(4))],
+        rng.choice([None, 0, 500]),
+        rng.choice([None, _awkward(rng)]),
+        rng.choice([None, rng.randbytes(12).hex()]),
+        rng.choice([None, "::1", _awkward(rng)]),
+    )
+
+
+async def test_rows_are_read_as_they_were_noted_whatever_is_in_them(house: House) -> None:
+    seed = int(os.environ.get("ANJUAN_SEED") or secrets.randbelow(1 << 40))
+    print(f"ANJUAN_SEED={seed}")
+    rng, subject, now = random.Random(seed), f"any-{uuid4()}", house.services.now()
+    noted = [_any_row(rng, now - timedelta(microseconds=number), subject) for number in range(300)]
+    log = house.services.looked.log
+    for one in noted:
+        log.note(one)
+    assert await log.flush()
+    found = await log.find(Wanted([one.subject for one in noted]), None, 1_000)
+    assert [look[:1] + look[2:-2] + (look.question and look.question.hex(), look.address) for look in found] == [
+        (*one[:6], list(one.regions), list(one.cases), *one[8:]) for one in noted
+    ]
 
 
 @asynccontextmanager

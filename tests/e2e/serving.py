@@ -20,6 +20,7 @@ from uuid import uuid4
 import psycopg
 
 from intake_api.access import Tokens
+from services.embedded_postgres import EmbeddedPostgres
 from services.event_log import Record, is_intact
 from services.settings import Settings
 
@@ -158,6 +159,9 @@ def serving(data: Path, url: str | None = None, workers: int = 1, **settings: st
         yield service
     finally:
         service.end()
+        if url is None:
+            # It outlives a service that is killed, for the next one to find.
+            EmbeddedPostgres(data / "pg").stop("immediate")
 
 
 class Answer(NamedTuple):
