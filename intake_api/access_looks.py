@@ -32,7 +32,7 @@ async def list_looks(call: Call) -> Reply:
     last = looks[limit - 1] if len(looks) > limit else None
     next_cursor = cursor.write([format_instant(last.looked_at), last.look] if last else None)
     items = [_shown(look) for look in looks[:limit]]
-    call.cases, call.count = (wanted.case,) if wanted.case else (), len(items)
+    call.cases, call.count = (str(wanted.case),) if wanted.case else (), len(items)
     return Reply(200, encode({"items": items, "next_cursor": next_cursor}), [(b"cache-control", b"no-store")])
 
 

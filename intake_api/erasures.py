@@ -36,10 +36,10 @@ async def erase_person(call: Call) -> Reply:
         raise Unavailable("the list of erasures cannot be written") from failure
 
 
-def _named(case_id: str | UUID) -> tuple[UUID, ...]:
+def _named(case_id: str | UUID) -> tuple[str, ...]:
     """The case, for those who see who erased; one named by its number is found by the erasure's own event."""
     found = case_id if isinstance(case_id, UUID) else parse_uuid(case_id)
-    return (found,) if found else ()
+    return (str(found),) if found else ()
 
 
 def document(one: Erasure) -> bytes:

@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
-from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
+
+from intake_api.at_once import answered_at_once
 
 MAX_BODY = 1 << 20
 _JSON = b"application/json"
@@ -67,6 +68,8 @@ class Reply:
         ]
         if self.status == 304:
             del headers[:2]
+        if answered_at_once(send, self.status, headers, self.body):
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -78,7 +81,7 @@ class Call(Request):
     regions, how many items were shown, and what was asked in the body.
     """
 
-    cases: Sequence[UUID] = ()
+    cases: Sequence[str] = ()
     regions: Sequence[str] | None = None
     count: int | None = None
     question: bytes = b""

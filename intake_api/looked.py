@@ -61,9 +61,9 @@ _LONGEST_SUBJECT = 255
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def cases_in(body: bytes) -> tuple[UUID, ...]:
+def cases_in(body: bytes) -> tuple[str, ...]:
     """The cases that a document shows, in its order; a text cannot look like one, since its quotes are escaped."""
-    return tuple(dict.fromkeys(UUID(found.decode()) for found in _CASE_ID.findall(body)))
+    return tuple(dict.fromkeys([found.decode() for found in _CASE_ID.findall(body)]))
 
 
 class Looked:
@@ -91,7 +91,7 @@ class Looked:
 
     def items_refused(self, call: Call, operation: str, cases: Mapping[UUID, str | None]) -> None:
         """Note the cases that items of one request named in vain, with the regions of those that there are."""
-        call.cases, call.regions = tuple(cases), sorted({region for region in cases.values() if region})
+        call.cases, call.regions = tuple(map(str, cases)), sorted({region for region in cases.values() if region})
         self._refused(call, 404, operation, None)
 
     async def commanded(self, operation: str, regions: Sequence[str]) -> None:

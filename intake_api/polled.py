@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from intake_api.http import Call, LedgerRestored, Reply, UnknownParameter, entity_tag, read_reply
 from intake_api.looked import cases_in
@@ -41,7 +40,7 @@ class Kept(NamedTuple):
     made: Made
     tag: str
     headers: list[tuple[bytes, bytes]]
-    cases: tuple[UUID, ...]
+    cases: tuple[str, ...]
     changes: int = 0
 
 

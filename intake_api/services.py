@@ -166,7 +166,7 @@ class Services:
             await self._note_a_foreign_case(call, case_id)
             raise NotFound from None
         case = docket[case_id]
-        call.cases = (case_id,)
+        call.cases = (str(case_id),)
         call.regions = (case.region,) if case.version else ()
         if not case.version or not caller.sees(case.region):
             raise NotFound
@@ -176,7 +176,7 @@ class Services:
         """For those who see who looked where: the answer doesn't depend on it."""
         docket, _ = await self.cases.fresh(case_id, EVERYWHERE)
         case = docket[case_id]
-        call.cases, call.regions = (case_id,), (case.region,) if case.version else ()
+        call.cases, call.regions = (str(case_id),), (case.region,) if case.version else ()
 
     def report(self, fault: Exception) -> None:
         """Log what nobody foresaw: where it happened and its type, never its text (it may quote the request)."""

@@ -16,6 +16,12 @@ from services.event_log.seeing import seen
 from services.event_log.statements import DIRECTORY_AFTER
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Both in one: each statement more in a round trip costs the caller some 30 µs (measured).
+_LIVE_AND_DIRECTORY = f"""
+SELECT live.*, changed.* FROM ({checkpoint.LIVE_TO}) AS live (generation, position, freed, filled, summed, told)
+LEFT JOIN LATERAL ({DIRECTORY_AFTER}) AS changed ON true ORDER BY changed.position
+"""
+_OF_LIVE = 6
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 # The next instant at which a duty that is not met by then falls due, in some regions or in all of them: one that
 # nothing has met, or that was met, by a clock that ran ahead, after that instant.
@@ -73,12 +79,13 @@ class Views:
         async def ask(connection: Connection) -> tuple[View, list[Rows], list[Record]]:
             async with connection.pipeline():
                 await connection.execute(_BEGIN)
-                live = await connection.execute(checkpoint.LIVE_TO, [seen()], binary=True)
-                directory = await connection.execute(DIRECTORY_AFTER, [self._directory.position], binary=True)
+                known = self._directory.position
+                told = await connection.execute(_LIVE_AND_DIRECTORY, [seen(), known], binary=True)
                 asked = [await connection.execute(text, values, binary=True) for text, values in statements]
                 await connection.execute("COMMIT")
-                view = checkpoint.readable((await live.fetchall())[0], sums)
-                changes = [Record(*row) for row in await directory.fetchall()]
+                live = await told.fetchall()
+                view = checkpoint.readable(live[0], sums)
+                changes = [Record(*row[_OF_LIVE:]) for row in live if row[_OF_LIVE] is not None]
                 return view, [await one.fetchall() for one in asked], changes
 
         view, rows, changes = await self._reader.look(ask)

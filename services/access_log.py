@@ -50,7 +50,7 @@ _BECAME = {"shown": "status < 300", "unchanged": "status = 304", "refused": "sta
 
 
 class Noted(NamedTuple):
-    """One look, or one refusal. `regions` holds ``*`` for all; `question`: a keyed digest, as hex."""
+    """One look, or one refusal. `regions` holds ``*`` for all, `cases` ids; `question`: a keyed digest, as hex."""
 
     looked_at: datetime
     subject: str
@@ -59,7 +59,7 @@ class Noted(NamedTuple):
     operation: str
     status: int
     regions: Sequence[str]
-    cases: Sequence[UUID]
+    cases: Sequence[str]
     shown: int | None = None
     asked: str | None = None
     question: str | None = None
@@ -199,7 +199,7 @@ def _line(noted: Noted) -> str:
     looked_at, subject, role, unit, operation, status, regions, cases, shown, asked, question, address = noted
     return (
         f"{looked_at.isoformat()}\t{_texts_of(subject, role, unit, operation)}\t{status}"
-        f"\t{_array_of(tuple(regions))}\t{{{','.join([case.hex for case in cases])}}}"
+        f"\t{_array_of(tuple(regions))}\t{{{','.join(cases)}}}"
         f"\t{_NULL if shown is None else shown}\t{_NULL if asked is None else _escaped(asked)}"
         f"\t{_NULL if question is None else _BYTES + question}\t{_texts_of(address)}\n"
     )
