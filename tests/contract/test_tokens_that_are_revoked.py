@@ -59,8 +59,8 @@ async def test_all_that_a_subject_has_is_revoked_but_not_what_it_gets_later(hous
 async def test_what_a_revoked_token_listens_to_ends(house: House) -> None:
     caller, stays = (house.agent("GD", subject=name) for name in ("丙", "丁"))
     async with listening(house, caller) as heard, listening(house, stays) as other:
-        began = time.monotonic()
         await revoked(house, revoke_token, caller.token)
+        began = time.monotonic()
         await heard.ended()
         assert time.monotonic() - began < WITHIN
         assert not other.task.done()
