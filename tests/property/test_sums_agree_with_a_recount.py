@@ -182,7 +182,9 @@ def _filters(rng: Random, ledger: Ledger) -> list[Filter]:
         Filter(f"opened_to={quote(until.isoformat())}", lambda case: _opened(case) < until),
         Filter(f"breached={str(breached).lower()}", lambda case: bool(_breaches(case)) == breached),
     ]
-    return rng.sample(known, rng.choice((0, 1, 1, 2)))
+    sampled = rng.sample(known, rng.choice((0, 1, 1, 2)))
+    # Values of one parameter widen it, where two filters narrow: of two that ask by the same, the last.
+    return list({one.query.partition("=")[0]: one for one in sampled}.values())
 
 
 def _month(ledger: Ledger, rng: Random) -> datetime:
