@@ -9,17 +9,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import psycopg
+import uvicorn
+from starlette.types import ASGIApp
 
 from intake_api.access import Tokens
+from intake_api.one_write import OneWrite, say_to_browsers
 from services.embedded_postgres import EmbeddedPostgres
 from services.event_log import Record, is_intact
 from services.settings import Settings
@@ -162,6 +166,33 @@ def serving(data: Path, url: str | None = None, workers: int = 1, **settings: st
         if url is None:
             # It outlives a service that is killed, for the next one to find.
             EmbeddedPostgres(data / "pg").stop("immediate")
+
+
+@contextlib.contextmanager
+def served_here(app: ASGIApp, protocol: type[OneWrite] = OneWrite, **more: Any) -> Iterator[int]:
+    """An app on a server in a thread of this process, as `anjuan serve` has it otherwise; its port."""
+    port = free_port()
+    config = uvicorn.Config(
+        app,
+        port=port,
+        http=protocol,
+        loop="uvloop",
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        **more,
+    )
+    server = uvicorn.Server(config)
+    say_to_browsers()
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 class Answer(NamedTuple):

@@ -1,20 +1,17 @@
 """Answers that leave at once are, byte for byte, what uvicorn itself would send; what is not plain goes by uvicorn."""
 
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from intake_api import http
 from intake_api.at_once import answered_at_once
 from intake_api.http import Reply
-from intake_api.one_write import OneWrite, say_to_browsers
-from tests.e2e.serving import free_port
+from intake_api.one_write import OneWrite
+from tests.e2e.serving import served_here
 
 _REPLIES = {
     "/case": Reply(200, b'{"a":1}', [(b"cache-control", b"private, no-cache")], tag=b'"5.abc"'),
@@ -66,31 +63,10 @@ def server() -> Iterator[Server]:
             taken.append("at once")
         return done
 
-    port = free_port()
-    config = uvicorn.Config(
-        _app,
-        port=port,
-        http=_Unlogged,
-        loop="uvloop",
-        lifespan="off",
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        date_header=False,
-    )
-    running = uvicorn.Server(config)
-    say_to_browsers()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http, "answered_at_once", noting)
-        thread = threading.Thread(target=running.run)
-        thread.start()
-        try:
-            while not running.started:
-                time.sleep(0.01)
+        with served_here(_app, _Unlogged, server_header=False, date_header=False) as port:
             yield Server(port, taken)
-        finally:
-            running.should_exit = True
-            thread.join()
 
 
 def _said(server: Server, *requests: bytes) -> bytes:

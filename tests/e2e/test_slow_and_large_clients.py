@@ -3,19 +3,17 @@
 import asyncio
 import contextlib
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 
 from intake_api import one_write, slow_clients
-from intake_api.one_write import LARGEST_HEAD, LARGEST_REQUEST, OneWrite, say_to_browsers
+from intake_api.one_write import LARGEST_HEAD, LARGEST_REQUEST
 from services.embedded_postgres import EmbeddedPostgres
 from tests.conftest import fresh_database
-from tests.e2e.serving import REGION, Service, Wire, free_port, serving
+from tests.e2e.serving import REGION, Service, Wire, served_here, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -53,28 +51,8 @@ def port() -> Iterator[int]:
         patch.setattr(slow_clients, "LOOK", 0.05)
         for name, seconds in (("HEAD", 0.6), ("BODY", 1.2), ("UNREAD", 1.0), ("CLOSING", 0.6)):
             patch.setattr(one_write, name, seconds)
-        found = free_port()
-        config = uvicorn.Config(
-            _echo,
-            port=found,
-            http=OneWrite,
-            loop="uvloop",
-            lifespan="off",
-            log_level="critical",
-            access_log=False,
-            timeout_keep_alive=3,
-        )
-        server = uvicorn.Server(config)
-        say_to_browsers()
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
+        with served_here(_echo, timeout_keep_alive=3) as found:
             yield found
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @contextlib.asynccontextmanager
