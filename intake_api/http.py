@@ -227,6 +227,7 @@ def entity_tag(body: bytes) -> str:
 
 def read_reply(call: Call, body: bytes, tag: str, headers: Sequence[tuple[bytes, bytes]]) -> Reply:
     """200 with its ETag, or 304 when the caller has it already."""
+    quoted = f'"{tag}"'
     shared = [
         (b"cache-control", b"private, no-cache"),
         (b"vary", b"Authorization, Accept-Language"),
@@ -234,6 +235,6 @@ def read_reply(call: Call, body: bytes, tag: str, headers: Sequence[tuple[bytes,
     ]
     # On a write, which has been stored by now, it is no question.
     asked = call.header(b"if-none-match") if call.method == "GET" else None
-    if asked and (asked.strip() == "*" or f'"{tag}"' in [t.strip().removeprefix("W/") for t in asked.split(",")]):
-        return Reply(304, b"", shared, tag=f'"{tag}"'.encode())
-    return Reply(200, body, shared, tag=f'"{tag}"'.encode())
+    if asked and (asked.strip() == "*" or quoted in [t.strip().removeprefix("W/") for t in asked.split(",")]):
+        return Reply(304, b"", shared, tag=quoted.encode())
+    return Reply(200, body, shared, tag=quoted.encode())

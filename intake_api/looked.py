@@ -168,10 +168,14 @@ def _user() -> str:
         return str(os.getuid())
 
 
-@lru_cache(4096)
 def _clean(text: str) -> str:
     """As the database can store it."""
-    return _UNSTORABLE.sub("\ufffd", text[:_LONGEST_SUBJECT])
+    return _storable(text[:_LONGEST_SUBJECT])
+
+
+@lru_cache(4096)
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def _address(call: Call) -> str | None:

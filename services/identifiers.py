@@ -19,14 +19,13 @@ def uuid7() -> UUID:
     return UUID(int=value)
 
 
-@lru_cache(maxsize=10_000)
 def parse_uuid(text: str) -> UUID | None:
     """The id in its hyphenated form, of any version and letter case; None if it is none."""
     return _uuid(text) if len(text) == 36 else None
 
 
-# A case that is asked for was asked for just before, as a rule; and what is known is found sooner as the same object.
-@lru_cache(4096)
+# Of ids alone: whatever else a client writes may be long, and would be kept.
+@lru_cache(maxsize=10_000)
 def _uuid(text: str) -> UUID | None:
     try:
         return UUID(text)

@@ -22,7 +22,7 @@ _PATIENCE = 2.0
 _PAGE = 1000
 _POLL = 0.5
 _OF_THE_HEAD = len(Head._fields)
-Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
+_Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
 # Of regions, as `seeing` has them, the streams that somebody of these regions asks for.
 Sought = Mapping[str, Collection[UUID]]
@@ -301,7 +301,7 @@ async def _head(connection: Connection) -> Head:
     return await _one_head(await connection.execute(sql.READ_HEAD, binary=True))
 
 
-async def _one_head(cursor: Cursor) -> Head:
+async def _one_head(cursor: _Cursor) -> Head:
     return _head_of(await cursor.fetchone())
 
 
@@ -311,7 +311,7 @@ def _head_of(row: Sequence[Any] | None) -> Head:
     return Head(*row[:_OF_THE_HEAD])
 
 
-async def _below_the_head(cursor: Cursor) -> tuple[Head, list[Record]]:
+async def _below_the_head(cursor: _Cursor) -> tuple[Head, list[Record]]:
     """What a statement of `_below_the_head` has found."""
     rows = await cursor.fetchall()
     records = [Record(*row[_OF_THE_HEAD:]) for row in rows if row[_OF_THE_HEAD] is not None]
